@@ -1,0 +1,1 @@
+"""handfast: quantum-safe onboarding of devices with their hub."""

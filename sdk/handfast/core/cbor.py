@@ -1,0 +1,234 @@
+"""Deterministic CBOR, the few types that handfast uses, strictly (RFC 8949 section 4.2.1).
+
+    int  -2^64 .. 2^64-1      bytes      str      list (tuple is encoded alike)      dict
+    True  False  None
+
+`decode` takes exactly what `encode` gives: shortest heads, definite lengths, map keys in the order
+of their encoded bytes, no key twice, well-formed UTF-8. So one value has one encoding, and a
+decoded value encodes back to the same bytes. Floats, tags, `undefined` and other simple values are
+refused. Map keys are int, str or bytes. Arrays and maps nest at most MAX_DEPTH deep.
+"""
+
+from handfast.core.errors import DecodeError, LocalError
+
+MAX_DEPTH = 8
+
+_SIMPLE = {20: False, 21: True, 22: None}
+
+
+def encode(value: object) -> bytes:
+    """The one encoding of `value`; LocalError when it has none."""
+    out = bytearray()
+    _append(out, value, 0)
+    return bytes(out)
+
+
+def encode_sequence(*values: object) -> bytes:
+    """The values one after another: a CBOR sequence (RFC 8742)."""
+    out = bytearray()
+    for value in values:
+        _append(out, value, 0)
+    return bytes(out)
+
+
+def decode(data: "bytes | bytearray | memoryview") -> object:
+    """The value of exactly one item that takes all of `data`; DecodeError otherwise."""
+    source = data if isinstance(data, bytes) else bytes(data)
+    value, end = _item(source, 0, 0)
+    if end != len(source):
+        raise DecodeError("one CBOR item was expected, %d bytes follow it" % (len(source) - end))
+    return value
+
+
+def decode_sequence(data: "bytes | bytearray | memoryview") -> "list[object]":
+    """The values of a CBOR sequence, [] for no bytes; DecodeError for anything else."""
+    source = data if isinstance(data, bytes) else bytes(data)
+    values = []
+    at = 0
+    while at < len(source):
+        value, at = _item(source, at, 0)
+        values.append(value)
+    return values
+
+
+def _append(out: bytearray, value: object, depth: int) -> None:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raw = bytes(value)
+        _append_head(out, 0x40, len(raw))
+        out.extend(raw)
+    elif isinstance(value, str):
+        raw = _utf8(value)
+        _append_head(out, 0x60, len(raw))
+        out.extend(raw)
+    elif value is None:
+        out.append(0xF6)
+    elif isinstance(value, bool):
+        out.append(0xF5 if value else 0xF4)
+    elif isinstance(value, int):
+        if not -(1 << 64) <= value < 1 << 64:
+            raise LocalError("an integer in CBOR is -2^64 to 2^64-1")
+        if value >= 0:
+            _append_head(out, 0x00, value)
+        else:
+            _append_head(out, 0x20, -1 - value)
+    elif isinstance(value, (list, tuple, dict)):
+        if depth == MAX_DEPTH:
+            raise LocalError("arrays and maps nest at most %d deep" % MAX_DEPTH)
+        if isinstance(value, dict):
+            _append_map(out, value, depth + 1)
+        else:
+            _append_head(out, 0x80, len(value))
+            for element in value:
+                _append(out, element, depth + 1)
+    else:
+        raise LocalError("no CBOR for a value of type %s" % type(value).__name__)
+
+
+def _append_map(out: bytearray, value: "dict[object, object]", depth: int) -> None:
+    pairs = []
+    for key in value:
+        if isinstance(key, bool) or not isinstance(key, (int, str, bytes)):
+            raise LocalError("a map key is int, str or bytes, not %s" % type(key).__name__)
+        pairs.append((encode(key), value[key]))
+    pairs.sort(key=_encoded_key)
+    _append_head(out, 0xA0, len(pairs))
+    for encoded_key, element in pairs:
+        out.extend(encoded_key)
+        _append(out, element, depth)
+
+
+def _encoded_key(pair: "tuple[bytes, object]") -> bytes:
+    return pair[0]
+
+
+def _append_head(out: bytearray, major: int, argument: int) -> None:
+    if argument < 24:
+        out.append(major | argument)
+    elif argument < 0x100:
+        out.append(major | 24)
+        out.append(argument)
+    elif argument < 0x10000:
+        out.append(major | 25)
+        out.extend(argument.to_bytes(2, "big"))
+    elif argument < 0x100000000:
+        out.append(major | 26)
+        out.extend(argument.to_bytes(4, "big"))
+    else:
+        out.append(major | 27)
+        out.extend(argument.to_bytes(8, "big"))
+
+
+def _item(data: bytes, at: int, depth: int) -> "tuple[object, int]":
+    """The item at `at` and where the next one begins; `depth` arrays and maps are around it."""
+    major, argument, at = _head(data, at)
+    if major == 2:
+        end = _end(data, at, argument)
+        return data[at:end], end
+    if major == 0:
+        return argument, at
+    if major == 1:
+        return -1 - argument, at
+    if major == 3:
+        end = _end(data, at, argument)
+        return _text(data[at:end]), end
+    if major == 7:
+        if argument not in _SIMPLE:
+            raise DecodeError("of the simple values only false, true and null are in use")
+        return _SIMPLE[argument], at
+    if major == 6:
+        raise DecodeError("CBOR tags are not in use")
+    if depth == MAX_DEPTH:
+        raise DecodeError("arrays and maps nest at most %d deep" % MAX_DEPTH)
+    # An element takes a byte at least, so a count that lies is refused before any work is done.
+    _end(data, at, argument)
+    if major == 4:
+        elements = []
+        for _ in range(argument):
+            element, at = _item(data, at, depth + 1)
+            elements.append(element)
+        return elements, at
+    return _map(data, at, argument, depth + 1)
+
+
+def _map(data: bytes, at: int, count: int, depth: int) -> "tuple[object, int]":
+    entries: "dict[object, object]" = {}
+    before = b""
+    for _ in range(count):
+        start = at
+        # Depth and type of a key: an array would not be hashable, so it is refused by its head.
+        if start < len(data) and data[start] >> 5 > 3:
+            raise DecodeError("a map key is an integer, a byte string or a text string")
+        key, at = _item(data, start, depth)
+        encoded_key = data[start:at]
+        if encoded_key <= before:
+            raise DecodeError("map keys stand in the order of their encoded bytes, each once")
+        before = encoded_key
+        entries[key], at = _item(data, at, depth)
+    return entries, at
+
+
+def _head(data: bytes, at: int) -> "tuple[int, int, int]":
+    """(major type, argument, where the content begins)."""
+    if at >= len(data):
+        raise DecodeError("a CBOR item was expected, the bytes end")
+    first = data[at]
+    major = first >> 5
+    argument = first & 31
+    at += 1
+    if argument < 24:
+        return major, argument, at
+    if argument > 27:
+        raise DecodeError("indefinite lengths and reserved CBOR heads are not in use")
+    if major == 7:
+        raise DecodeError("floats and long simple values are not in use")
+    size = 1 << (argument - 24)
+    end = _end(data, at, size)
+    argument = data[at] if size == 1 else int.from_bytes(data[at:end], "big")
+    # Shortest form: below 24 the argument stands in the first byte, else not in half of the size.
+    if argument < 24 or size > 1 and argument >> (4 * size) == 0:
+        raise DecodeError("a CBOR head is not in its shortest form")
+    return major, argument, end
+
+
+def _end(data: bytes, at: int, length: int) -> int:
+    if length > len(data) - at:
+        raise DecodeError(
+            "a CBOR item claims %d bytes or elements, %d bytes are left" % (length, len(data) - at)
+        )
+    return at + length
+
+
+def _text(raw: bytes) -> str:
+    try:
+        text = str(raw, "utf-8")
+    except UnicodeError:
+        raise DecodeError("a text string is not UTF-8")
+    if not _well_formed(text, len(raw)):
+        raise DecodeError("a text string is not UTF-8")
+    return text
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        raw = text.encode("utf-8")
+    except UnicodeError:
+        raise LocalError("a text with lone surrogates has no UTF-8")
+    if not _well_formed(text, len(raw)):
+        raise LocalError("a text with lone surrogates has no UTF-8")
+    return raw
+
+
+def _well_formed(text: str, length: int) -> bool:
+    """Whether `text` took `length` bytes of UTF-8 (RFC 3629).
+
+    MicroPython checks only that lead and continuation bytes match; overlong forms, surrogates and
+    numbers above U+10FFFF are found here.
+    """
+    if len(text) == length:
+        return True
+    for character in text:
+        point = ord(character)
+        if 0xD800 <= point < 0xE000 or point > 0x10FFFF:
+            return False
+        length -= 1 if point < 0x80 else 2 if point < 0x800 else 3 if point < 0x10000 else 4
+    return length == 0

@@ -1,0 +1,140 @@
+"""Tokens, hub codes and claim codes as text that a person can read, type and scan.
+
+    token       0x01 || token_id (8) || K_tok (32) || check (4)     72 characters    secret
+    hub code    0x02 || hub_id (32)                || check (2)     56 characters    public
+    claim code  0x03 || dev_tp (32)                || check (2)     56 characters    public
+
+`check` is the first bytes of SHA-256 over all bytes before it. The text is base32 (RFC 4648
+section 6) in upper case, in groups of 8 joined by '-'. Reading ignores case, '-' and spaces and
+refuses any other fault. No error text repeats what was read, for it may be a token.
+"""
+
+from collections import namedtuple
+
+from handfast.core.errors import DecodeError, LocalError
+from handfast.core.suites import SHA_256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from handfast.ports import Crypto
+
+# Made by the hub: token_id 8 bytes, public once it was used; k_tok 32 bytes, secret.
+Token = namedtuple("Token", ("token_id", "k_tok"))
+
+TOKEN_ID_LENGTH = 8
+K_TOK_LENGTH = 32
+THUMBPRINT_LENGTH = 32
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+_TOKEN = 1
+_HUB_CODE = 2
+_CLAIM_CODE = 3
+# First byte: (name, length of the content, length of the check).
+_KINDS = {
+    _TOKEN: ("token", TOKEN_ID_LENGTH + K_TOK_LENGTH, 4),
+    _HUB_CODE: ("hub code", THUMBPRINT_LENGTH, 2),
+    _CLAIM_CODE: ("claim code", THUMBPRINT_LENGTH, 2),
+}
+
+
+def b32encode(data: bytes) -> str:
+    """Base32 in lower case without padding."""
+    text = []
+    bits = count = 0
+    for byte in data:
+        bits = (bits << 8 | byte) & 0xFFF
+        count += 8
+        while count >= 5:
+            count -= 5
+            text.append(_ALPHABET[bits >> count & 31])
+    if count:
+        text.append(_ALPHABET[bits << (5 - count) & 31])
+    return "".join(text)
+
+
+def b32decode(text: str) -> bytes:
+    """The bytes that b32encode makes `text` from; DecodeError for any other text."""
+    data = bytearray()
+    bits = count = 0
+    for character in text:
+        value = _ALPHABET.find(character)
+        if value < 0:
+            raise DecodeError("base32 has the characters a-z and 2-7 only")
+        bits = (bits << 5 | value) & 0xFFF
+        count += 5
+        if count >= 8:
+            count -= 8
+            data.append(bits >> count & 0xFF)
+    # A whole character too many, or pad bits that are not zero: two texts for the same bytes.
+    if count >= 5 or bits & ((1 << count) - 1):
+        raise DecodeError("base32 of this length or ending is never written")
+    return bytes(data)
+
+
+def encode_token(crypto: "Crypto", token: Token) -> str:
+    """The text of a token; it is as secret as the token."""
+    if len(token.token_id) != TOKEN_ID_LENGTH or len(token.k_tok) != K_TOK_LENGTH:
+        raise LocalError("a token is 8 bytes of token_id and 32 bytes of k_tok")
+    return _encode(crypto, _TOKEN, token.token_id + token.k_tok)
+
+
+def decode_token(crypto: "Crypto", text: str) -> Token:
+    """The token in `text`; DecodeError when a character is wrong or it is another kind of code."""
+    content = _decode(crypto, _TOKEN, text)
+    return Token(content[:TOKEN_ID_LENGTH], content[TOKEN_ID_LENGTH:])
+
+
+def encode_hub_code(crypto: "Crypto", hub_id: bytes) -> str:
+    """The text by which a device knows its hub; `hub_id` is the hub's thumbprint, 32 bytes."""
+    return _encode(crypto, _HUB_CODE, hub_id)
+
+
+def decode_hub_code(crypto: "Crypto", text: str) -> bytes:
+    """hub_id, 32 bytes; DecodeError when a character is wrong or it is another kind of code."""
+    return _decode(crypto, _HUB_CODE, text)
+
+
+def encode_claim_code(crypto: "Crypto", dev_tp: bytes) -> str:
+    """The text by which an operator admits a device; `dev_tp` is its thumbprint, 32 bytes."""
+    return _encode(crypto, _CLAIM_CODE, dev_tp)
+
+
+def decode_claim_code(crypto: "Crypto", text: str) -> bytes:
+    """dev_tp, 32 bytes; DecodeError when a character is wrong or it is another kind of code."""
+    return _decode(crypto, _CLAIM_CODE, text)
+
+
+def _encode(crypto: "Crypto", kind: int, content: bytes) -> str:
+    name, length, check_length = _KINDS[kind]
+    if len(content) != length:
+        raise LocalError("a %s holds %d bytes, not %d" % (name, length, len(content)))
+    body = bytes((kind,)) + content
+    text = b32encode(body + crypto.hash(SHA_256, body)[:check_length]).upper()
+    return "-".join([text[at : at + 8] for at in range(0, len(text), 8)])
+
+
+def _decode(crypto: "Crypto", kind: int, text: str) -> bytes:
+    expected = _KINDS[kind][0]
+    # Only ASCII letters have a case here: CPython's lower() would make a 'k' of the Kelvin sign.
+    if any(ord(character) > 127 for character in text):
+        raise DecodeError("a %s has the characters A-Z and 2-7 only" % expected)
+    data = b32decode(text.replace("-", "").replace(" ", "").lower())
+    if not data or data[0] not in _KINDS:
+        raise DecodeError("this is not a %s; compare it with the original" % expected)
+    name, length, check_length = _KINDS[data[0]]
+    body = data[: 1 + length]
+    if len(data) != 1 + length + check_length:
+        raise DecodeError(
+            "a %s has %d characters; compare it with the original" % (expected, _characters(kind))
+        )
+    if not crypto.equal(data[1 + length :], crypto.hash(SHA_256, body)[:check_length]):
+        raise DecodeError("a character of this %s is wrong; compare it with the original" % expected)
+    if data[0] != kind:
+        raise DecodeError("this is a %s; a %s was expected" % (name, expected))
+    return body[1:]
+
+
+def _characters(kind: int) -> int:
+    _, length, check_length = _KINDS[kind]
+    return (1 + length + check_length) * 8 // 5
