@@ -83,16 +83,10 @@ Suite = namedtuple(
 
 # Private-use values of the EDHOC cipher suite registry (RFC 9528 section 10.2: -24..-21).
 SUITES = {
-    -21: Suite(
-        -21, 31, SHAKE256, 16, MLKEM768_X25519, ML_DSA_65, 31, SHA_256, AES_CCM_16_128_256, True
-    ),
-    -22: Suite(
-        -22, 31, SHAKE256, 16, ML_KEM_768, ML_DSA_65, 31, SHA_256, AES_CCM_16_128_256, True
-    ),
+    -21: Suite(-21, 31, SHAKE256, 16, MLKEM768_X25519, ML_DSA_65, 31, SHA_256, AES_CCM_16_128_256, True),
+    -22: Suite(-22, 31, SHAKE256, 16, ML_KEM_768, ML_DSA_65, 31, SHA_256, AES_CCM_16_128_256, True),
     -23: Suite(-23, 3, SHA_384, 16, ML_KEM_1024, ML_DSA_87, 3, SHA_384, A256GCM, True),
-    -24: Suite(
-        -24, 30, SHAKE256, 16, ML_KEM_512, ML_DSA_44, 10, SHA_256, AES_CCM_16_128_128, True
-    ),
+    -24: Suite(-24, 30, SHAKE256, 16, ML_KEM_512, ML_DSA_44, 10, SHA_256, AES_CCM_16_128_128, True),
 }
 
 DEFAULT_SUITES = (-21, -22)

@@ -1,0 +1,66 @@
+# Needs python3 (3.11 or newer) with venv, and make. Everything else goes into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check --quiet
+SOURCES := sdk hub tests firmware_micropython examples
+PRESENT := $(wildcard $(SOURCES))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench soak firmware lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "handfast needs Python 3.11 or newer; call make PYTHON=...")'
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/made pyproject.toml constraints.txt
+	@echo "installing handfast for a device and a hub"
+	@$(PIP) install --constraint constraints.txt --editable ".[device,hub]"
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	@echo "installing what checks and tests need"
+	@$(PIP) install --constraint constraints.txt --editable ".[device,hub,oqs,test]"
+	@touch $@
+
+demo: $(VENV)/run.stamp ## a hub, a broker and a fleet on this machine
+	@$(RUN) examples/demo.py
+
+test: $(VENV)/test.stamp ## every test, MicroPython included
+	@tests/machine_setup.sh
+	@$(RUN) -m pytest
+
+check: $(VENV)/test.stamp ## lint, formatting, types, and that every chip family can compile the shared files
+	@$(RUN) -m ruff check $(PRESENT)
+	@$(RUN) -m ruff format --check $(PRESENT)
+	@$(RUN) -m mypy $(wildcard sdk hub)
+	@$(RUN) tests/firmware/compile_for_boards.py
+
+format: $(VENV)/test.stamp ## put the sources into the house's format
+	@$(RUN) -m ruff check --fix $(PRESENT)
+	@$(RUN) -m ruff format $(PRESENT)
+
+bench: $(VENV)/test.stamp ## the numbers of docs/benchmarks.md
+	@$(RUN) tests/bench/run.py
+
+soak: $(VENV)/test.stamp ## the end-to-end tests for an hour, or SECONDS=...
+	@$(RUN) tests/e2e/soak.py $(SECONDS)
+
+firmware: $(VENV)/test.stamp ## the MicroPython for the tests, built from source
+	@$(RUN) tests/micropython_build.py
+
+lock: ## write constraints.txt anew from the newest versions
+	@rm -rf .build/lock
+	@$(PYTHON) -m venv .build/lock
+	@.build/lock/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[device,hub,oqs,test]"
+	@{ echo "# Written by make lock; versions only, so that every package index will do."; \
+	  .build/lock/bin/python -m pip --disable-pip-version-check freeze --exclude-editable; } > constraints.txt
+	@echo "constraints.txt: $$(grep -c == constraints.txt) versions"
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) .build .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
