@@ -9,9 +9,8 @@ decoded value encodes back to the same bytes. Floats, tags, `undefined` and othe
 refused. Map keys are int, str or bytes. Arrays and maps nest at most MAX_DEPTH deep.
 """
 
+from handfast.core.constants import MAX_DEPTH
 from handfast.core.errors import DecodeError, LocalError
-
-MAX_DEPTH = 8
 
 _SIMPLE = {20: False, 21: True, 22: None}
 

@@ -11,6 +11,14 @@ refuses any other fault. No error text repeats what was read, for it may be a to
 
 from collections import namedtuple
 
+from handfast.core.constants import (
+    CODE_CLAIM,
+    CODE_HUB,
+    CODE_TOKEN,
+    K_TOK_LENGTH,
+    THUMBPRINT_LENGTH,
+    TOKEN_ID_LENGTH,
+)
 from handfast.core.errors import DecodeError, LocalError
 from handfast.core.suites import SHA_256
 
@@ -21,20 +29,13 @@ if TYPE_CHECKING:
 # Made by the hub: token_id 8 bytes, public once it was used; k_tok 32 bytes, secret.
 Token = namedtuple("Token", ("token_id", "k_tok"))
 
-TOKEN_ID_LENGTH = 8
-K_TOK_LENGTH = 32
-THUMBPRINT_LENGTH = 32
-
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
-_TOKEN = 1
-_HUB_CODE = 2
-_CLAIM_CODE = 3
 # First byte: (name, length of the content, length of the check).
 _KINDS = {
-    _TOKEN: ("token", TOKEN_ID_LENGTH + K_TOK_LENGTH, 4),
-    _HUB_CODE: ("hub code", THUMBPRINT_LENGTH, 2),
-    _CLAIM_CODE: ("claim code", THUMBPRINT_LENGTH, 2),
+    CODE_TOKEN: ("token", TOKEN_ID_LENGTH + K_TOK_LENGTH, 4),
+    CODE_HUB: ("hub code", THUMBPRINT_LENGTH, 2),
+    CODE_CLAIM: ("claim code", THUMBPRINT_LENGTH, 2),
 }
 
 
@@ -76,33 +77,33 @@ def encode_token(crypto: "Crypto", token: Token) -> str:
     """The text of a token; it is as secret as the token."""
     if len(token.token_id) != TOKEN_ID_LENGTH or len(token.k_tok) != K_TOK_LENGTH:
         raise LocalError("a token is 8 bytes of token_id and 32 bytes of k_tok")
-    return _encode(crypto, _TOKEN, token.token_id + token.k_tok)
+    return _encode(crypto, CODE_TOKEN, token.token_id + token.k_tok)
 
 
 def decode_token(crypto: "Crypto", text: str) -> Token:
     """The token in `text`; DecodeError when a character is wrong or it is another kind of code."""
-    content = _decode(crypto, _TOKEN, text)
+    content = _decode(crypto, CODE_TOKEN, text)
     return Token(content[:TOKEN_ID_LENGTH], content[TOKEN_ID_LENGTH:])
 
 
 def encode_hub_code(crypto: "Crypto", hub_id: bytes) -> str:
     """The text by which a device knows its hub; `hub_id` is the hub's thumbprint, 32 bytes."""
-    return _encode(crypto, _HUB_CODE, hub_id)
+    return _encode(crypto, CODE_HUB, hub_id)
 
 
 def decode_hub_code(crypto: "Crypto", text: str) -> bytes:
     """hub_id, 32 bytes; DecodeError when a character is wrong or it is another kind of code."""
-    return _decode(crypto, _HUB_CODE, text)
+    return _decode(crypto, CODE_HUB, text)
 
 
 def encode_claim_code(crypto: "Crypto", dev_tp: bytes) -> str:
     """The text by which an operator admits a device; `dev_tp` is its thumbprint, 32 bytes."""
-    return _encode(crypto, _CLAIM_CODE, dev_tp)
+    return _encode(crypto, CODE_CLAIM, dev_tp)
 
 
 def decode_claim_code(crypto: "Crypto", text: str) -> bytes:
     """dev_tp, 32 bytes; DecodeError when a character is wrong or it is another kind of code."""
-    return _decode(crypto, _CLAIM_CODE, text)
+    return _decode(crypto, CODE_CLAIM, text)
 
 
 def _encode(crypto: "Crypto", kind: int, content: bytes) -> str:
