@@ -1,0 +1,228 @@
+"""The Crypto port of a CPython machine: which library does what, and the sizes of every argument.
+
+The choice is one table per back end, made once; docs/crypto.md has the measurements behind it.
+Foreign exceptions end here: what a peer sent wrongly is a DecodeError or an AuthenticationError,
+what our own caller passed wrongly is a LocalError.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import NoReturn, Protocol
+
+from handfast.core import suites
+from handfast.core.errors import DecodeError, LocalError
+from handfast_cpython import crypto_cryptography, crypto_pycryptodome
+from handfast_cpython.crypto_cryptography import (
+    X25519,
+    CryptographyAead,
+    CryptographyKem,
+    CryptographySignature,
+)
+from handfast_cpython.crypto_kmac import kmac256
+from handfast_cpython.crypto_pycryptodome import PycryptodomeKem, PycryptodomeSignature
+from handfast_cpython.crypto_xwing import XWing
+
+# A hub and a device sign with one key each; tests and key rotation with a few.
+SIGNING_KEYS_KEPT = 4
+
+
+class KemBackEnd(Protocol):
+    """One KEM; lengths were checked before. ValueError when FIPS 203 refuses a key."""
+
+    name: str
+    hedged: bool
+
+    def public_key(self, seed: bytes) -> bytes: ...
+
+    def encapsulate(self, public_key: bytes, randomness: bytes) -> tuple[bytes, bytes]: ...
+
+    def decapsulate(self, seed: bytes, ciphertext: bytes) -> bytes: ...
+
+
+class SignatureBackEnd(Protocol):
+    """One signature algorithm; lengths of seed and randomness were checked before."""
+
+    name: str
+    hedged: bool
+
+    def public_key(self, seed: bytes) -> bytes: ...
+
+    def signer(self, seed: bytes) -> Callable[[bytes, bytes], bytes]: ...
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool: ...
+
+
+_HASHES: dict[int, Callable[[bytes], bytes]] = {
+    suites.SHA_256: lambda data: hashlib.sha256(data).digest(),
+    suites.SHA_384: lambda data: hashlib.sha384(data).digest(),
+    suites.SHAKE256: lambda data: hashlib.shake_256(data).digest(64),
+}
+_HMACS = {suites.SHA_256: "sha256", suites.SHA_384: "sha384"}
+
+
+def _kems(back_end: str) -> dict[str, KemBackEnd]:
+    kems: dict[str, KemBackEnd] = {
+        name: PycryptodomeKem(name) for name in (suites.ML_KEM_512, suites.ML_KEM_768, suites.ML_KEM_1024)
+    }
+    if back_end == "cryptography":
+        for name in (suites.ML_KEM_768, suites.ML_KEM_1024):
+            kems[name] = CryptographyKem(name)
+    kems[suites.MLKEM768_X25519] = XWing(kems[suites.ML_KEM_768], X25519())
+    return kems
+
+
+def _signatures(back_end: str) -> dict[int, SignatureBackEnd]:
+    if back_end == "cryptography":
+        return {number: CryptographySignature(number) for number in suites.SIGNATURES}
+    return {number: PycryptodomeSignature(number) for number in suites.SIGNATURES}
+
+
+class Crypto:
+    """Every primitive of the suites -21 to -24 (`handfast.ports.Crypto`).
+
+    `back_end` says which library does ML-KEM and ML-DSA: "pycryptodome", the default, or
+    "cryptography", which cannot take our randomness (`hedged` is False). AES and X25519 are
+    cryptography's, KMAC256 is PyCryptodome's and the hashes are hashlib's either way.
+    """
+
+    def __init__(self, back_end: str = "pycryptodome") -> None:
+        names = {
+            "pycryptodome": (crypto_pycryptodome.NAME, crypto_cryptography.NAME),
+            "cryptography": (crypto_cryptography.NAME, crypto_pycryptodome.NAME),
+        }.get(back_end)
+        if names is None:
+            raise LocalError(f"no crypto back end {back_end!r}; there are pycryptodome and cryptography")
+        self.name = ", ".join(names)
+        self._kems = _kems(back_end)
+        self._signatures = _signatures(back_end)
+        self._aeads = {number: CryptographyAead(number) for number in suites.AEADS}
+        self._signers: dict[tuple[int, bytes], Callable[[bytes, bytes], bytes]] = {}
+        self.hedged = all(kem.hedged for kem in self._kems.values()) and all(
+            signature.hedged for signature in self._signatures.values()
+        )
+
+    def supports(self, suite: int) -> bool:
+        """Whether every primitive of suite number `suite` is there."""
+        row = suites.SUITES.get(suite)
+        return row is not None and row.kem in self._kems and row.signature in self._signatures
+
+    def hash(self, algorithm: int, data: bytes) -> bytes:
+        """SHA-256 (-16), SHA-384 (-43) or 64 bytes of SHAKE256 (-45) of `data`."""
+        try:
+            return _HASHES[algorithm](data)
+        except KeyError:
+            _unknown("hash", algorithm)
+
+    def hmac(self, algorithm: int, key: bytes, data: bytes) -> bytes:
+        """HMAC with SHA-256 (-16) or SHA-384 (-43), RFC 2104."""
+        try:
+            return hmac.digest(key, data, _HMACS[algorithm])
+        except KeyError:
+            _unknown("HMAC hash", algorithm)
+
+    def kmac256(self, key: bytes, data: bytes, length: int, custom: bytes) -> bytes:
+        """KMAC256, SP 800-185 section 4; `length` in bytes."""
+        return kmac256(key, data, length, custom)
+
+    def equal(self, left: bytes, right: bytes) -> bool:
+        """Compare in constant time; the lengths are no secret."""
+        return hmac.compare_digest(left, right)
+
+    def seal(self, algorithm: int, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
+        """AEAD encryption; the tag stands at the end."""
+        try:
+            aead = self._aeads[algorithm]
+        except KeyError:
+            _unknown("AEAD", algorithm)
+        return aead.seal(key, nonce, aad, plaintext)
+
+    def open(self, algorithm: int, key: bytes, nonce: bytes, aad: bytes, ciphertext: bytes) -> bytes:
+        """AEAD decryption; AuthenticationError when the tag is wrong or missing."""
+        try:
+            aead = self._aeads[algorithm]
+        except KeyError:
+            _unknown("AEAD", algorithm)
+        return aead.open(key, nonce, aad, ciphertext)
+
+    def kem_public_key(self, kem: str, seed: bytes) -> bytes:
+        """The encapsulation key of the private key `seed` (FIPS 203 algorithm 16)."""
+        row, part = self._kem(kem)
+        _own(row.name, "seed", row.seed, seed)
+        return part.public_key(seed)
+
+    def encapsulate(self, kem: str, public_key: bytes, randomness: bytes) -> tuple[bytes, bytes]:
+        """(ciphertext, shared_secret of 32 bytes), FIPS 203 algorithm 17.
+
+        DecodeError when the key has the wrong length or fails the modulus check of section 7.2.
+        """
+        row, part = self._kem(kem)
+        _own(row.name, "randomness", row.randomness, randomness)
+        _peers(row.name, "encapsulation key", row.public_key, public_key)
+        try:
+            return part.encapsulate(public_key, randomness)
+        except ValueError:
+            raise DecodeError(f"{row.name}: the encapsulation key fails the modulus check") from None
+
+    def decapsulate(self, kem: str, seed: bytes, ciphertext: bytes) -> bytes:
+        """The shared secret, 32 bytes (FIPS 203 algorithm 18); DecodeError for a wrong length.
+
+        A wrong ciphertext gives a wrong secret, not an error.
+        """
+        row, part = self._kem(kem)
+        _own(row.name, "seed", row.seed, seed)
+        _peers(row.name, "ciphertext", row.ciphertext, ciphertext)
+        return part.decapsulate(seed, ciphertext)
+
+    def signature_public_key(self, algorithm: int, seed: bytes) -> bytes:
+        """The ML-DSA public key of the private key `seed`, 32 bytes (FIPS 204 algorithm 6)."""
+        row, part = self._signature(algorithm)
+        _own(row.name, "seed", row.seed, seed)
+        return part.public_key(seed)
+
+    def sign(self, algorithm: int, seed: bytes, message: bytes, randomness: bytes) -> bytes:
+        """Hedged ML-DSA, empty context (FIPS 204 algorithm 2); `randomness` is 32 bytes.
+
+        The expanded keys of the last few seeds are kept: expanding costs a quarter of a signature.
+        """
+        sign = self._signers.get((algorithm, seed))
+        if sign is None:
+            row, part = self._signature(algorithm)
+            _own(row.name, "seed", row.seed, seed)
+            sign = part.signer(seed)
+            while len(self._signers) >= SIGNING_KEYS_KEPT:
+                self._signers.pop(next(iter(self._signers)), None)
+            self._signers[algorithm, seed] = sign
+        if len(randomness) != 32:
+            _own(suites.SIGNATURES[algorithm].name, "randomness", 32, randomness)
+        return sign(message, randomness)
+
+    def verify(self, algorithm: int, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        """FIPS 204 algorithm 3; False for anything but a valid signature, whatever its length."""
+        return self._signature(algorithm)[1].verify(public_key, message, signature)
+
+    def _kem(self, kem: str) -> tuple[suites.Kem, KemBackEnd]:
+        try:
+            return suites.KEMS[kem], self._kems[kem]
+        except KeyError:
+            _unknown("KEM", kem)
+
+    def _signature(self, algorithm: int) -> tuple[suites.Signature, SignatureBackEnd]:
+        try:
+            return suites.SIGNATURES[algorithm], self._signatures[algorithm]
+        except KeyError:
+            _unknown("signature", algorithm)
+
+
+def _unknown(kind: str, algorithm: object) -> NoReturn:
+    raise LocalError(f"no {kind} {algorithm!r} here; suites.py lists those there are") from None
+
+
+def _own(name: str, what: str, length: int, value: bytes) -> None:
+    if len(value) != length:
+        raise LocalError(f"{name} needs {what} of {length} bytes; got {len(value)}")
+
+
+def _peers(name: str, what: str, length: int, value: bytes) -> None:
+    if len(value) != length:
+        raise DecodeError(f"{name}: the {what} must have {length} bytes; it has {len(value)}")

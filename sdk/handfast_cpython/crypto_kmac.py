@@ -1,0 +1,88 @@
+"""KMAC256 of SP 800-185 section 4 in one call of PyCryptodome's Keccak.
+
+PyCryptodome's own KMAC256 object crosses into C six times, refuses keys below 32 bytes and makes
+every key schedule of a suite with SHAKE256 three times as slow. The sponge in one call is a
+private name there, so a known answer is checked when this module is loaded, and without it the
+public object does the work.
+"""
+
+from functools import lru_cache
+
+from Crypto.Hash import KMAC256
+
+try:
+    from Crypto.Hash.keccak import _raw_keccak_lib
+    from Crypto.Util._raw_api import c_size_t, c_ubyte, create_string_buffer, get_raw_buffer
+
+    _keccak = _raw_keccak_lib.keccak_oneshot
+except (ImportError, AttributeError):
+    _keccak = None
+
+_RATE = 136
+_CAPACITY = 64
+_ROUNDS = 24
+# The domain bits 00 of cSHAKE and the first bit of the padding (SP 800-185 section 3.3).
+_DOMAIN = 4
+
+
+def _left_encode(number: int) -> bytes:
+    """SP 800-185 section 2.3.1."""
+    length = (number.bit_length() + 7) // 8 or 1
+    return bytes((length,)) + number.to_bytes(length, "big")
+
+
+def _right_encode(number: int) -> bytes:
+    """SP 800-185 section 2.3.1."""
+    length = (number.bit_length() + 7) // 8 or 1
+    return number.to_bytes(length, "big") + bytes((length,))
+
+
+def _padded(string: bytes) -> bytes:
+    """bytepad(string, 136), SP 800-185 section 2.3.3."""
+    block = b"\x01\x88" + string
+    return block + bytes(-len(block) % _RATE)
+
+
+# Custom strings are the protocol's labels: a handful, none of them secret.
+@lru_cache(maxsize=32)
+def _prefix(custom: bytes) -> bytes:
+    """What cSHAKE256 absorbs for the function name "KMAC" and `custom`."""
+    return _padded(_left_encode(32) + b"KMAC" + _left_encode(8 * len(custom)) + custom)
+
+
+@lru_cache(maxsize=32)
+def _suffix(length: int) -> bytes:
+    """The output length in bits, as KMAC256 absorbs it after the data."""
+    return _right_encode(8 * length)
+
+
+def kmac256_sponge(key: bytes, data: bytes, length: int, custom: bytes) -> bytes:
+    """KMAC256 of `length` bytes through the sponge; any key length."""
+    message = b"".join((_prefix(custom), _padded(_left_encode(8 * len(key)) + key), data, _suffix(length)))
+    output = create_string_buffer(length)
+    if _keccak(
+        message,
+        c_size_t(len(message)),
+        output,
+        c_size_t(length),
+        c_size_t(_CAPACITY),
+        c_ubyte(_ROUNDS),
+        c_ubyte(_DOMAIN),
+    ):
+        raise MemoryError("Keccak refused to run")
+    return get_raw_buffer(output)
+
+
+def kmac256_object(key: bytes, data: bytes, length: int, custom: bytes) -> bytes:
+    """KMAC256 of `length` bytes (at least 8) by PyCryptodome's object; keys of 32 bytes and more."""
+    return KMAC256.new(key=key, data=data, mac_len=length, custom=custom).digest()
+
+
+def _sponge_is_right() -> bool:
+    if _keccak is None:
+        return False
+    key = bytes(range(64, 96))
+    return kmac256_sponge(key, b"handfast", 40, b"check") == kmac256_object(key, b"handfast", 40, b"check")
+
+
+kmac256 = kmac256_sponge if _sponge_is_right() else kmac256_object
