@@ -103,6 +103,9 @@ K_TOK_LENGTH = 32
 DEVICE_KEY_LENGTH = 32
 SID_LENGTH = 8
 
+# Bytes; RFC 9528 section 9.3: no Signature_or_MAC is shorter.
+MIN_MAC = 8
+
 # ---------------------------------------------------------------------------------------------
 # 2 What we chose
 # ---------------------------------------------------------------------------------------------
@@ -118,6 +121,10 @@ MAX_MESSAGE_1 = 2048
 MAX_MESSAGE_2 = 10240
 MAX_MESSAGE_3 = 10240
 MAX_MESSAGE_4 = 1024
+# A message with the connection identifier before it.
+MAX_FRAME = 10240 + 32
+# UTF-8 of the subject of a credential: an EUI-64, a UUID or a host name fits.
+MAX_SUBJECT = 128
 MAX_DEVINFO = 512
 
 # Fragments (2.3): a payload in 2 to 16 parts, one reassembly at a time for at most 30 s.

@@ -1,0 +1,54 @@
+"""The COSE structures of the protocol: keys (AKP), what is signed, what an AEAD authenticates.
+
+ML-DSA keys are RFC 9964; the structures are RFC 9052 sections 4.4 and 5.3, with the contents that
+RFC 9528 sections 5.3 to 5.5 give them. EDHOC sends no whole COSE message, so there is none here.
+"""
+
+from handfast.core.cbor import encode
+from handfast.core.constants import KEY_ALG, KEY_KID, KEY_KTY, KEY_PUB, KTY_AKP
+from handfast.core.errors import DecodeError
+from handfast.core.suites import SIGNATURES
+
+
+def encode_key(algorithm: int, public_key: bytes, kid: bytes) -> "dict[int, object]":
+    """The COSE_Key of a public signature key as a CBOR value."""
+    return {KEY_KTY: KTY_AKP, KEY_KID: kid, KEY_ALG: algorithm, KEY_PUB: public_key}
+
+
+def decode_key(key: object) -> "tuple[int, bytes, bytes]":
+    """(algorithm, public_key, kid) of a COSE_Key; DecodeError unless it is what encode_key gives.
+
+    The algorithm is one of `suites.SIGNATURES` and the public key has its length. A private key
+    (-2) or any other parameter is refused.
+    """
+    if not isinstance(key, dict) or len(key) != 4:
+        raise DecodeError("a COSE_Key here has exactly kty, kid, alg and pub")
+    algorithm, public_key, kid = key.get(KEY_ALG), key.get(KEY_PUB), key.get(KEY_KID)
+    if key.get(KEY_KTY) != KTY_AKP:
+        raise DecodeError("a COSE_Key here has the key type AKP (7)")
+    if type(algorithm) is not int or algorithm not in SIGNATURES:
+        raise DecodeError("a COSE_Key here is for one of the algorithms %s" % sorted(SIGNATURES))
+    row = SIGNATURES[algorithm]
+    if not isinstance(public_key, bytes) or len(public_key) != row.public_key:
+        raise DecodeError("a public key of %s has %d bytes" % (row.name, row.public_key))
+    if not isinstance(kid, bytes):
+        raise DecodeError("the kid of a COSE_Key is a byte string")
+    return algorithm, public_key, kid
+
+
+def sig_structure(id_cred: bytes, th: bytes, cred: bytes, ead: bytes, mac: bytes) -> bytes:
+    """["Signature1", << ID_CRED_x >>, << TH_x, CRED_x, ? EAD_x >>, MAC_x], the bytes to be signed.
+
+    `id_cred` and `cred` are encoded CBOR items, `ead` is the encoded EAD_x (b"" when absent); they
+    go in unchanged (RFC 9528 sections 5.3.2 and 5.4.2).
+    """
+    return encode(["Signature1", id_cred, encode(th) + cred + ead, mac])
+
+
+def enc_structure(protected: bytes, external_aad: bytes) -> bytes:
+    """["Encrypt0", protected, external_aad], the additional data of an AEAD.
+
+    `protected` is the encoded protected header (b"" when empty). In message_3 and message_4
+    external_aad is TH_3 and TH_4 (RFC 9528 section 5.4.2).
+    """
+    return encode(["Encrypt0", protected, external_aad])

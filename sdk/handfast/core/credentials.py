@@ -1,0 +1,128 @@
+"""Credentials: parse one and say what it claims, never whether it is trusted.
+
+CRED_x is a CWT Claims Set around a public signature key (RFC 9528 section 3.5.2):
+
+    { 2: subject, 8: { 1: { 1: 7, 2: kid, 3: alg, -1: pub } } }
+
+ID_CRED_x names it, either by kid, {4: kid}, or by value, {14: CCS} (section 3.5.3). The encoded
+bytes are kept and used as they came; a CCS here has one encoding only, so `Credential.encoded`
+and the CCS inside an ID_CRED_x are the same bytes. The subject is mandatory: without it two peers
+could be made to believe that they share a session with somebody else.
+"""
+
+from collections import namedtuple
+
+from handfast.core.cbor import decode, encode
+from handfast.core.constants import (
+    CLAIM_CNF,
+    CLAIM_SUB,
+    CNF_COSE_KEY,
+    HEADER_KCCS,
+    HEADER_KID,
+    KEY_ALG,
+    KEY_KTY,
+    KEY_PUB,
+    KID_LENGTH,
+    KTY_AKP,
+    MAX_SUBJECT,
+)
+from handfast.core.cose import decode_key, encode_key
+from handfast.core.errors import DecodeError, LocalError
+from handfast.core.identifiers import decode_identifier, encode_identifier
+from handfast.core.suites import SHA_256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from handfast.ports import Crypto
+
+# encoded: CRED_x, a CBOR item; thumbprint: 32 bytes; kid: its first 8.
+Credential = namedtuple("Credential", ("encoded", "subject", "algorithm", "public_key", "thumbprint", "kid"))
+# What a machine authenticates with. seed: 32 bytes, the ML-DSA private key (RFC 9964 section 3).
+Identity = namedtuple("Identity", ("seed", "credential"))
+
+
+def thumbprint(crypto: "Crypto", algorithm: int, public_key: bytes) -> bytes:
+    """SHA-256 over {1: 7, 3: alg, -1: pub}, 32 bytes (RFC 9679), whatever the suite."""
+    return crypto.hash(SHA_256, encode({KEY_KTY: KTY_AKP, KEY_ALG: algorithm, KEY_PUB: public_key}))
+
+
+def make_ccs(crypto: "Crypto", subject: str, algorithm: int, public_key: bytes) -> Credential:
+    """The credential of our own key; LocalError for an empty or long subject."""
+    if not 0 < len(subject.encode("utf-8")) <= MAX_SUBJECT:
+        raise LocalError("the subject of a credential has 1 to %d bytes" % MAX_SUBJECT)
+    tp = thumbprint(crypto, algorithm, public_key)
+    kid = tp[:KID_LENGTH]
+    encoded = encode({CLAIM_SUB: subject, CLAIM_CNF: {CNF_COSE_KEY: encode_key(algorithm, public_key, kid)}})
+    return Credential(encoded, subject, algorithm, public_key, tp, kid)
+
+
+def decode_ccs(crypto: "Crypto", encoded: bytes) -> Credential:
+    """Read a peer's CCS; DecodeError unless it is exactly what make_ccs gives for its key."""
+    claims = decode(encoded)
+    if not isinstance(claims, dict) or len(claims) != 2:
+        raise DecodeError("a CCS here has exactly the claims sub and cnf")
+    subject, cnf = claims.get(CLAIM_SUB), claims.get(CLAIM_CNF)
+    if not isinstance(subject, str) or not 0 < len(subject.encode("utf-8")) <= MAX_SUBJECT:
+        raise DecodeError("the sub of a CCS is a text of 1 to %d bytes" % MAX_SUBJECT)
+    if not isinstance(cnf, dict) or len(cnf) != 1 or CNF_COSE_KEY not in cnf:
+        raise DecodeError("the cnf of a CCS holds exactly a COSE_Key")
+    algorithm, public_key, kid = decode_key(cnf[CNF_COSE_KEY])
+    tp = thumbprint(crypto, algorithm, public_key)
+    if kid != tp[:KID_LENGTH]:
+        raise DecodeError("the kid of a COSE_Key is the first 8 bytes of its thumbprint")
+    return Credential(encoded, subject, algorithm, public_key, tp, kid)
+
+
+def id_cred_by_kid(credential: Credential) -> bytes:
+    """ID_CRED_x = {4: kid}, encoded."""
+    return encode({HEADER_KID: credential.kid})
+
+
+def id_cred_by_value(credential: Credential) -> bytes:
+    """ID_CRED_x = {14: CCS}, encoded; the CCS byte for byte."""
+    head: bytes = encode({HEADER_KCCS: 0})[:-1]
+    return head + bytes(credential.encoded)
+
+
+def kid_in(id_cred: bytes) -> "bytes | None":
+    """The kid when `id_cred` is {4: kid}, else None."""
+    header = decode(id_cred)
+    if isinstance(header, dict) and len(header) == 1:
+        kid = header.get(HEADER_KID)
+        if isinstance(kid, bytes):
+            return kid
+    return None
+
+
+def credential_in(crypto: "Crypto", id_cred: bytes) -> "Credential | None":
+    """The credential when `id_cred` is {14: CCS}, None when it only refers to one.
+
+    DecodeError when the CCS is not one of ours.
+    """
+    header = decode(id_cred)
+    if isinstance(header, dict) and len(header) == 1 and HEADER_KCCS in header:
+        return decode_ccs(crypto, encode(header[HEADER_KCCS]))
+    return None
+
+
+def encode_id_cred_field(id_cred: bytes) -> object:
+    """The CBOR value of ID_CRED_x in a plaintext: {4: kid} shrinks to kid (section 3.5.3.2)."""
+    kid = kid_in(id_cred)
+    return decode(id_cred) if kid is None else encode_identifier(kid)
+
+
+def decode_id_cred_field(item: object) -> bytes:
+    """The encoded ID_CRED_x behind the CBOR value of a plaintext.
+
+    DecodeError when it is no header map, or {4: kid} in its long form.
+    """
+    if not isinstance(item, dict):
+        return encode({HEADER_KID: decode_identifier(item)})
+    if not item:
+        raise DecodeError("an ID_CRED has at least one header parameter")
+    for label in item:
+        if isinstance(label, bytes):
+            raise DecodeError("a COSE header label is an integer or a text")
+    if len(item) == 1 and HEADER_KID in item:
+        raise DecodeError("an ID_CRED of a single kid is sent as that kid")
+    return encode(item)

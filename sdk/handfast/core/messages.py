@@ -1,0 +1,264 @@
+"""The messages of EDHOC: fields to bytes and back, strictly (RFC 9528 section 5).
+
+Decoding takes exactly what encoding gives, so that a transcript hash over decoded and encoded
+again bytes is the hash of what was sent. Any other bytes raise DecodeError. EAD items are raw
+here: a list of (label, value), negative labels critical, value bytes or None, padding (label 0)
+kept; ead.py says what they mean. In MQTT a message travels as a frame (docs/protocol.md).
+"""
+
+from collections import namedtuple
+
+from handfast.core.cbor import decode, decode_sequence, encode, encode_sequence
+from handfast.core.constants import (
+    MAX_FRAME,
+    MAX_MESSAGE_1,
+    MAX_MESSAGE_2,
+    MAX_MESSAGE_3,
+    MAX_MESSAGE_4,
+    MIN_MAC,
+)
+from handfast.core.credentials import decode_id_cred_field, encode_id_cred_field
+from handfast.core.errors import ERR_UNKNOWN_CREDENTIAL, ERR_UNSPECIFIED, ERR_WRONG_SUITE, DecodeError
+from handfast.core.identifiers import decode_identifier, encode_identifier
+from handfast.core.key_schedule import okm_limit
+from handfast.core.suites import KEMS, SHAKE256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from handfast.core.suites import Suite
+
+# suites_i: tuple of int, the selected suite last; g_x, c_i: bytes; ead_1: list.
+Message1 = namedtuple("Message1", ("method", "suites_i", "g_x", "c_i", "ead_1"))
+# id_cred_r, id_cred_i: the encoded header map, also when only a kid was sent.
+Plaintext2 = namedtuple("Plaintext2", ("c_r", "id_cred_r", "signature_or_mac_2", "ead_2"))
+Plaintext3 = namedtuple("Plaintext3", ("id_cred_i", "signature_or_mac_3", "ead_3"))
+# code 1: info is a str; 2: a tuple of suites; 3: True; others: any CBOR value.
+ErrorMessage = namedtuple("ErrorMessage", ("code", "info"))
+# c_x: the identifier that the receiver chose, None before message_1. Exactly one of message (its
+# bytes) and error (an ErrorMessage) is not None.
+Frame = namedtuple("Frame", ("c_x", "message", "error"))
+
+
+def encode_message_1(message: Message1) -> bytes:
+    """METHOD, SUITES_I, G_X, C_I, ? EAD_1 (section 5.2.1).
+
+    With an empty ead_1 these are the bytes that the GATE item of EAD_1 authenticates.
+    """
+    fields = encode_sequence(
+        message.method,
+        _encode_suites(message.suites_i),
+        message.g_x,
+        encode_identifier(message.c_i),
+    )
+    return fields + encode_ead(message.ead_1)
+
+
+def decode_message_1(data: bytes) -> Message1:
+    """Read message_1. Neither the method nor the suites are judged here."""
+    items = _items(data, MAX_MESSAGE_1, "message_1")
+    if len(items) < 4:
+        raise DecodeError("message_1 has at least METHOD, SUITES_I, G_X and C_I")
+    method, suites_i, g_x, c_i = items[:4]
+    if type(method) is not int:
+        raise DecodeError("METHOD is an integer")
+    if not isinstance(g_x, bytes):
+        raise DecodeError("G_X is a byte string")
+    return Message1(method, _decode_suites(suites_i), g_x, decode_identifier(c_i), _ead_items(items[4:]))
+
+
+def encode_message_2(g_y: bytes, ciphertext_2: bytes) -> bytes:
+    """G_Y_CIPHERTEXT_2 (section 5.3.1)."""
+    return encode(g_y + ciphertext_2)
+
+
+def split_message_2(data: bytes, suite: "Suite") -> "tuple[bytes, bytes]":
+    """(G_Y, CIPHERTEXT_2) of message_2; G_Y has the length of a ciphertext of the suite's KEM."""
+    both = _single(data, MAX_MESSAGE_2, "message_2")
+    length = KEMS[suite.kem].ciphertext
+    if len(both) <= length:
+        raise DecodeError("G_Y has %d bytes and CIPHERTEXT_2 follows, %d came" % (length, len(both)))
+    if suite.hash != SHAKE256 and len(both) - length > okm_limit(suite.hash):
+        raise DecodeError("CIPHERTEXT_2 is longer than the keystream of suite %d" % suite.number)
+    return both[:length], both[length:]
+
+
+def encode_plaintext_2(plaintext: Plaintext2) -> bytes:
+    """C_R, ID_CRED_R or its kid, Signature_or_MAC_2, ? EAD_2 (section 5.3.2)."""
+    fields = encode_sequence(
+        encode_identifier(plaintext.c_r),
+        encode_id_cred_field(plaintext.id_cred_r),
+        plaintext.signature_or_mac_2,
+    )
+    return fields + encode_ead(plaintext.ead_2)
+
+
+def decode_plaintext_2(data: bytes) -> Plaintext2:
+    """Read PLAINTEXT_2. Nothing in it is authentic before Signature_or_MAC_2 is verified."""
+    items = _items(data, MAX_MESSAGE_2, "PLAINTEXT_2")
+    if len(items) < 3:
+        raise DecodeError("PLAINTEXT_2 has at least C_R, ID_CRED_R and Signature_or_MAC_2")
+    return Plaintext2(
+        decode_identifier(items[0]),
+        decode_id_cred_field(items[1]),
+        _signature_or_mac(items[2]),
+        _ead_items(items[3:]),
+    )
+
+
+def encode_message_3(ciphertext_3: bytes) -> bytes:
+    """CIPHERTEXT_3 (section 5.4.1)."""
+    return encode(ciphertext_3)
+
+
+def decode_message_3(data: bytes) -> bytes:
+    """CIPHERTEXT_3 of message_3."""
+    return _single(data, MAX_MESSAGE_3, "message_3")
+
+
+def encode_plaintext_3(plaintext: Plaintext3) -> bytes:
+    """ID_CRED_I or its kid, Signature_or_MAC_3, ? EAD_3 (section 5.4.2)."""
+    fields = encode_sequence(encode_id_cred_field(plaintext.id_cred_i), plaintext.signature_or_mac_3)
+    return fields + encode_ead(plaintext.ead_3)
+
+
+def decode_plaintext_3(data: bytes) -> Plaintext3:
+    """Read PLAINTEXT_3."""
+    items = _items(data, MAX_MESSAGE_3, "PLAINTEXT_3")
+    if len(items) < 2:
+        raise DecodeError("PLAINTEXT_3 has at least ID_CRED_I and Signature_or_MAC_3")
+    return Plaintext3(decode_id_cred_field(items[0]), _signature_or_mac(items[1]), _ead_items(items[2:]))
+
+
+def encode_message_4(ciphertext_4: bytes) -> bytes:
+    """CIPHERTEXT_4 (section 5.5.1)."""
+    return encode(ciphertext_4)
+
+
+def decode_message_4(data: bytes) -> bytes:
+    """CIPHERTEXT_4 of message_4."""
+    return _single(data, MAX_MESSAGE_4, "message_4")
+
+
+def encode_plaintext_4(ead_4: "list[tuple[int, bytes | None]]") -> bytes:
+    """? EAD_4 and nothing else (section 5.5.2)."""
+    return encode_ead(ead_4)
+
+
+def decode_plaintext_4(data: bytes) -> "list[tuple[int, bytes | None]]":
+    """Read PLAINTEXT_4."""
+    return _ead_items(_items(data, MAX_MESSAGE_4, "PLAINTEXT_4"))
+
+
+def encode_ead(items: "list[tuple[int, bytes | None]]") -> bytes:
+    """EAD_x as bytes (section 3.8); b"" for an empty list."""
+    return b"".join(
+        [encode(label) if value is None else encode_sequence(label, value) for label, value in items]
+    )
+
+
+def decode_ead(data: bytes) -> "list[tuple[int, bytes | None]]":
+    """The items of EAD_x; encode_ead gives the same bytes back."""
+    return _ead_items(decode_sequence(data))
+
+
+def encode_error(error: ErrorMessage) -> bytes:
+    """ERR_CODE, ERR_INFO (section 6)."""
+    info = _encode_suites(error.info) if error.code == ERR_WRONG_SUITE else error.info
+    return encode_sequence(error.code, info)
+
+
+def decode_error(data: bytes) -> ErrorMessage:
+    """Read an error message; DecodeError for code 0, which is never sent."""
+    return _error(_items(data, MAX_MESSAGE_4, "an error message"))
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The MQTT payload: true, message_1, or C_x with a later message or an error."""
+    if frame.c_x is None:
+        return encode(True) + bytes(frame.message)
+    body = encode_error(frame.error) if frame.message is None else frame.message
+    return encode(encode_identifier(frame.c_x)) + bytes(body)
+
+
+def decode_frame(data: bytes) -> Frame:
+    """Read an MQTT payload; the messages inside are not read yet.
+
+    A fragment (an array) is no frame: frames.py puts the payload together first.
+    """
+    if len(data) > MAX_FRAME:
+        raise DecodeError("a payload has at most %d bytes, %d came" % (MAX_FRAME, len(data)))
+    if data[:1] == b"\xf5":
+        return Frame(None, data[1:], None)
+    items = decode_sequence(data)
+    if len(items) not in (2, 3):
+        raise DecodeError("a payload is an identifier and a message or an error")
+    c_x = decode_identifier(items[0])
+    body = data[len(encode(items[0])) :]
+    if len(items) == 3:
+        return Frame(c_x, None, _error(items[1:]))
+    if not isinstance(items[1], bytes):
+        raise DecodeError("message_2, message_3 and message_4 are one byte string")
+    return Frame(c_x, body, None)
+
+
+def _items(data: bytes, limit: int, name: str) -> "list[object]":
+    if len(data) > limit:
+        raise DecodeError("%s has at most %d bytes, %d came" % (name, limit, len(data)))
+    return decode_sequence(data)
+
+
+def _single(data: bytes, limit: int, name: str) -> bytes:
+    if len(data) > limit:
+        raise DecodeError("%s has at most %d bytes, %d came" % (name, limit, len(data)))
+    value = decode(data)
+    if not isinstance(value, bytes):
+        raise DecodeError("%s is one byte string" % name)
+    return value
+
+
+def _signature_or_mac(item: object) -> bytes:
+    if not isinstance(item, bytes) or len(item) < MIN_MAC:
+        raise DecodeError("Signature_or_MAC is a byte string of at least %d bytes" % MIN_MAC)
+    return item
+
+
+def _ead_items(items: "list[object]") -> "list[tuple[int, bytes | None]]":
+    ead: "list[tuple[int, bytes | None]]" = []
+    for item in items:
+        if type(item) is int:
+            ead.append((item, None))
+        elif isinstance(item, bytes) and ead and ead[-1][1] is None:
+            ead[-1] = (ead[-1][0], item)
+        else:
+            raise DecodeError("an EAD item is an integer label and at most one byte string")
+    return ead
+
+
+def _encode_suites(suites: "tuple[int, ...]") -> object:
+    return suites[0] if len(suites) == 1 else list(suites)
+
+
+def _decode_suites(item: object) -> "tuple[int, ...]":
+    if type(item) is int:
+        return (item,)
+    if not isinstance(item, list) or len(item) < 2:
+        raise DecodeError("suites are one integer, or an array of at least two")
+    for number in item:
+        if type(number) is not int:
+            raise DecodeError("a suite is an integer")
+    return tuple(item)
+
+
+def _error(items: "list[object]") -> ErrorMessage:
+    if len(items) != 2 or type(items[0]) is not int:
+        raise DecodeError("an error message is ERR_CODE, an integer, and ERR_INFO")
+    code, error_info = items[0], items[1]
+    if code == 0:
+        raise DecodeError("ERR_CODE 0 is never sent")
+    if code == ERR_UNSPECIFIED and not isinstance(error_info, str):
+        raise DecodeError("ERR_INFO of code 1 is a text")
+    if code == ERR_WRONG_SUITE:
+        return ErrorMessage(code, _decode_suites(error_info))
+    if code == ERR_UNKNOWN_CREDENTIAL and error_info is not True:
+        raise DecodeError("ERR_INFO of code 3 is true")
+    return ErrorMessage(code, error_info)
