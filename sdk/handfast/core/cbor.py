@@ -184,7 +184,7 @@ def _head(data: bytes, at: int) -> "tuple[int, int, int]":
     end = _end(data, at, size)
     argument = data[at] if size == 1 else int.from_bytes(data[at:end], "big")
     # Shortest form: below 24 the argument stands in the first byte, else not in half of the size.
-    if argument < 24 or size > 1 and argument >> (4 * size) == 0:
+    if argument < 24 or (size > 1 and argument >> (4 * size) == 0):
         raise DecodeError("a CBOR head is not in its shortest form")
     return major, argument, end
 

@@ -1,8 +1,9 @@
 """Every codepoint and every limit: first what the specification fixes, then what we chose.
 
 Algorithm and suite numbers stand in suites.py, error codes in errors.py, topics and channels in
-topics.py, what is inside an EAD item in ead.py. Sections are those of docs/protocol.md unless a standard is named. Changing a value of
-the first block makes another protocol; a value of the second one is a decision of this program.
+topics.py, what is inside an EAD item in ead.py. Sections are those of docs/protocol.md unless a
+standard is named. Changing a value of the first block makes another protocol; a value of the
+second one is a decision of this program.
 """
 
 # ---------------------------------------------------------------------------------------------
@@ -63,7 +64,7 @@ HEALTH_OK = 0
 HEALTH_ALARM = 1
 HEALTH_NOT_RUN = 2
 
-# COSE header parameters (RFC 9052 section 3.1; kccs: RFC 9528 section 10.7).
+# COSE header parameters (RFC 9052 section 3.1; kccs: RFC 9528 section 10.6).
 HEADER_ALG = 1
 HEADER_KID = 4
 HEADER_PARTIAL_IV = 6
@@ -131,6 +132,8 @@ MAX_DEVINFO = 512
 MAX_FRAGMENTED = 16384
 MAX_FRAGMENTS = 16
 REASSEMBLY_LIFETIME = 30.0
+# Payload of one frame on a serial line: the longest record with its head and some room.
+MAX_STREAM_PAYLOAD = 65536
 
 # The handshake (2.3, 2.7). Seconds; each resend waits 0 to RESEND_JITTER of its delay longer.
 RESEND_DELAYS = (2.0, 4.0, 8.0)
