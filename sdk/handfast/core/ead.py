@@ -1,0 +1,204 @@
+"""The EAD items: their labels, who may send which, and what is in them.
+
+An item on the wire is a label and a byte string (RFC 9528 section 3.8); a negative label marks it
+critical. The values here are CBOR arrays or maps inside that byte string. `messages.py` gives and
+takes the raw list of (label, value); this file knows what it means.
+"""
+
+from collections import namedtuple
+
+from handfast.core import cbor
+from handfast.core.codes import Token
+from handfast.core.constants import (
+    EAD_DEVINFO,
+    EAD_GATE,
+    EAD_ROOTC,
+    EAD_ROOTR,
+    EAD_STATUS,
+    EAD_TOKEN,
+    MAX_DEVINFO,
+)
+from handfast.core.errors import DecodeError, LocalError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from handfast.ports import Crypto
+
+VERSION = 1
+
+# GATE kinds: which key its MAC is made with.
+GATE_HUB_ID = 0
+GATE_TOKEN = 1
+# GATE wants: how the hub shall show its credential.
+WANT_KID = 0
+WANT_VALUE = 1
+# STATUS codes.
+STATUS_WAITING = 1
+STATUS_REFUSED = 2
+
+MAC_LENGTH = 16
+POP_LENGTH = 32
+ATTEMPT_LENGTH = 16
+ROOT_SHARE_LENGTH = 32
+
+Gate = namedtuple("Gate", ("kind", "want", "mac", "token_id"))
+TokenProof = namedtuple("TokenProof", ("token_id", "pop"))
+RootC = namedtuple("RootC", ("attempt", "have", "r_d"))
+RootR = namedtuple("RootR", ("attempt", "r_h", "device_id", "epoch"))
+Status = namedtuple("Status", ("code", "retry_after"))
+
+
+def gate_key(crypto: "Crypto", hub_id: bytes, token: "Token | None") -> bytes:
+    """K_gate, 32 bytes: the token's when there is one, else the hub's public thumbprint."""
+    if token is None:
+        return hub_id
+    return crypto.kmac256(token.k_tok, token.token_id, 32, b"handfast/1 gate-key")
+
+
+def gate_mac(crypto: "Crypto", key: bytes, sequence: bytes) -> bytes:
+    """The MAC over METHOD, SUITES_I, G_X, C_I exactly as sent: message_1 without EAD_1."""
+    return crypto.kmac256(key, sequence, MAC_LENGTH, b"handfast/1 gate")
+
+
+def token_pop(crypto: "Crypto", token: Token, th_3: bytes) -> bytes:
+    """Proof of possession of K_tok, bound to the handshake by TH_3; 32 bytes."""
+    return crypto.kmac256(token.k_tok, th_3, POP_LENGTH, b"handfast/1 pop")
+
+
+def encode_gate(gate: Gate) -> "tuple[int, bytes]":
+    """GATE for EAD_1; not critical."""
+    return EAD_GATE, cbor.encode([VERSION, gate.kind, gate.want, gate.mac, gate.token_id])
+
+
+def encode_token(proof: TokenProof) -> "tuple[int, bytes]":
+    """TOKEN for EAD_3; critical."""
+    return -EAD_TOKEN, cbor.encode([VERSION, proof.token_id, proof.pop])
+
+
+def encode_devinfo(devinfo: bytes) -> "tuple[int, bytes]":
+    """DEVINFO for EAD_3, from the encoded map of at most 512 bytes; not critical."""
+    if len(devinfo) > MAX_DEVINFO:
+        raise LocalError("DEVINFO is at most %d bytes, this is %d" % (MAX_DEVINFO, len(devinfo)))
+    return EAD_DEVINFO, devinfo
+
+
+def encode_rootc(item: RootC) -> "tuple[int, bytes]":
+    """ROOTC for EAD_3; critical."""
+    return -EAD_ROOTC, cbor.encode([VERSION, item.attempt, item.have, item.r_d])
+
+
+def encode_rootr(item: RootR) -> "tuple[int, bytes]":
+    """ROOTR for EAD_4; critical. The map at its end is reserved."""
+    value = cbor.encode([VERSION, item.attempt, item.r_h, item.device_id, item.epoch, {}])
+    return -EAD_ROOTR, value
+
+
+def encode_status(item: Status) -> "tuple[int, bytes]":
+    """STATUS for EAD_4; critical."""
+    return -EAD_STATUS, cbor.encode([VERSION, item.code, item.retry_after])
+
+
+def _bytes(value: object, length: int) -> bool:
+    return isinstance(value, bytes) and len(value) == length
+
+
+def _uint(value: object, limit: int) -> bool:
+    # bool is an int in Python and a different type in CBOR.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit
+
+
+def _array(value: bytes, name: str, length: int) -> "list[object]":
+    items = cbor.decode(value)
+    if not isinstance(items, list) or len(items) != length or not _uint(items[0], 2**32):
+        raise DecodeError("%s is an array of %d that begins with its version" % (name, length))
+    if items[0] != VERSION:
+        raise DecodeError("%s has version 1, this is version %d" % (name, items[0]))
+    return items
+
+
+def _decode_gate(value: bytes) -> Gate:
+    _, kind, want, mac, token_id = _array(value, "GATE", 5)
+    if not (_uint(kind, 2) and _uint(want, 2) and _bytes(mac, MAC_LENGTH)):
+        raise DecodeError("GATE holds kind 0 or 1, want 0 or 1 and a MAC of 16 bytes")
+    if (token_id is not None) if kind == GATE_HUB_ID else not _bytes(token_id, 8):
+        raise DecodeError("GATE of kind 0 has no token_id, of kind 1 one of 8 bytes")
+    return Gate(kind, want, mac, token_id)
+
+
+def _decode_token(value: bytes) -> TokenProof:
+    _, token_id, pop = _array(value, "TOKEN", 3)
+    if not (_bytes(token_id, 8) and _bytes(pop, POP_LENGTH)):
+        raise DecodeError("TOKEN holds a token_id of 8 bytes and a proof of 32 bytes")
+    return TokenProof(token_id, pop)
+
+
+def _decode_devinfo(value: bytes) -> bytes:
+    if len(value) > MAX_DEVINFO or not isinstance(cbor.decode(value), dict):
+        raise DecodeError("DEVINFO is a map of at most %d bytes" % MAX_DEVINFO)
+    return value
+
+
+def _decode_rootc(value: bytes) -> RootC:
+    _, attempt, have, r_d = _array(value, "ROOTC", 4)
+    if not (_bytes(attempt, ATTEMPT_LENGTH) and _bytes(r_d, ROOT_SHARE_LENGTH)):
+        raise DecodeError("ROOTC holds an attempt of 16 bytes and r_D of 32 bytes")
+    if have is not None and not _bytes(have, ATTEMPT_LENGTH):
+        raise DecodeError("ROOTC names the key that it has by 16 bytes or null")
+    return RootC(attempt, have, r_d)
+
+
+def _decode_rootr(value: bytes) -> RootR:
+    _, attempt, r_h, device_id, epoch, reserved = _array(value, "ROOTR", 6)
+    if not (_bytes(attempt, ATTEMPT_LENGTH) and _bytes(r_h, ROOT_SHARE_LENGTH)):
+        raise DecodeError("ROOTR holds an attempt of 16 bytes and r_H of 32 bytes")
+    if not (_bytes(device_id, 8) and _uint(epoch, 2**16) and isinstance(reserved, dict)):
+        raise DecodeError("ROOTR ends with a device_id of 8 bytes, a 16-bit epoch and a map")
+    return RootR(attempt, r_h, device_id, epoch)
+
+
+def _decode_status(value: bytes) -> Status:
+    _, code, retry_after = _array(value, "STATUS", 3)
+    if code not in (STATUS_WAITING, STATUS_REFUSED) or not _uint(code, 3) or not _uint(retry_after, 2**32):
+        raise DecodeError("STATUS holds code 1 or 2 and a number of seconds")
+    return Status(code, retry_after)
+
+
+# label -> (message that may carry it, sent as critical, decoder)
+ITEMS: "dict[int, tuple[int, bool, Callable[[bytes], object]]]" = {
+    EAD_GATE: (1, False, _decode_gate),
+    EAD_TOKEN: (3, True, _decode_token),
+    EAD_DEVINFO: (3, False, _decode_devinfo),
+    EAD_ROOTC: (3, True, _decode_rootc),
+    EAD_ROOTR: (4, True, _decode_rootr),
+    EAD_STATUS: (4, True, _decode_status),
+}
+
+
+def read_items(message: int, items: "list[tuple[int, bytes | None]]") -> "dict[int, object]":
+    """The known items of EAD_`message`, by label.
+
+    An unknown item is ignored, or refused when it is critical; so is one in the wrong message.
+    Padding (label 0) may come any number of times, every other label once. DecodeError.
+    """
+    found: "dict[int, object]" = {}
+    seen = []
+    for label, value in items:
+        number = abs(label)
+        if number == 0:
+            continue
+        if number in seen:
+            raise DecodeError("EAD_%d holds label %d twice" % (message, number))
+        seen.append(number)
+        where, critical, decode = ITEMS.get(number, (0, False, None))
+        if where != message or decode is None:
+            if label < 0:
+                raise DecodeError("EAD_%d holds the unknown critical item %d" % (message, number))
+            continue
+        if critical != (label < 0):
+            raise DecodeError("EAD_%d: the sign of item %d is not the agreed one" % (message, number))
+        if value is None:
+            raise DecodeError("EAD_%d: item %d has a value" % (message, number))
+        found[number] = decode(value)
+    return found
