@@ -10,38 +10,35 @@ from collections import namedtuple
 from handfast.core import cbor
 from handfast.core.codes import Token
 from handfast.core.constants import (
+    ATTEMPT_LENGTH,
+    CUSTOM_GATE,
+    CUSTOM_GATE_KEY,
+    CUSTOM_POP,
+    DEVINFO_LIMIT,
     EAD_DEVINFO,
     EAD_GATE,
+    EAD_PADDING,
     EAD_ROOTC,
     EAD_ROOTR,
     EAD_STATUS,
     EAD_TOKEN,
-    MAX_DEVINFO,
+    EAD_VERSION,
+    GATE_BY_HUB_ID,
+    GATE_MAC_LENGTH,
+    POP_LENGTH,
+    ROOT_SECRET_LENGTH,
+    STATUS_REFUSED,
+    STATUS_WAITING,
+    TOKEN_ID_LENGTH,
 )
 from handfast.core.errors import DecodeError, LocalError
+from handfast.core.topics import DEVICE_ID_LENGTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from handfast.ports import Crypto
-
-VERSION = 1
-
-# GATE kinds: which key its MAC is made with.
-GATE_HUB_ID = 0
-GATE_TOKEN = 1
-# GATE wants: how the hub shall show its credential.
-WANT_KID = 0
-WANT_VALUE = 1
-# STATUS codes.
-STATUS_WAITING = 1
-STATUS_REFUSED = 2
-
-MAC_LENGTH = 16
-POP_LENGTH = 32
-ATTEMPT_LENGTH = 16
-ROOT_SHARE_LENGTH = 32
 
 Gate = namedtuple("Gate", ("kind", "want", "mac", "token_id"))
 TokenProof = namedtuple("TokenProof", ("token_id", "pop"))
@@ -54,50 +51,50 @@ def gate_key(crypto: "Crypto", hub_id: bytes, token: "Token | None") -> bytes:
     """K_gate, 32 bytes: the token's when there is one, else the hub's public thumbprint."""
     if token is None:
         return hub_id
-    return crypto.kmac256(token.k_tok, token.token_id, 32, b"handfast/1 gate-key")
+    return crypto.kmac256(token.k_tok, token.token_id, 32, CUSTOM_GATE_KEY)
 
 
 def gate_mac(crypto: "Crypto", key: bytes, sequence: bytes) -> bytes:
     """The MAC over METHOD, SUITES_I, G_X, C_I exactly as sent: message_1 without EAD_1."""
-    return crypto.kmac256(key, sequence, MAC_LENGTH, b"handfast/1 gate")
+    return crypto.kmac256(key, sequence, GATE_MAC_LENGTH, CUSTOM_GATE)
 
 
 def token_pop(crypto: "Crypto", token: Token, th_3: bytes) -> bytes:
     """Proof of possession of K_tok, bound to the handshake by TH_3; 32 bytes."""
-    return crypto.kmac256(token.k_tok, th_3, POP_LENGTH, b"handfast/1 pop")
+    return crypto.kmac256(token.k_tok, th_3, POP_LENGTH, CUSTOM_POP)
 
 
 def encode_gate(gate: Gate) -> "tuple[int, bytes]":
     """GATE for EAD_1; not critical."""
-    return EAD_GATE, cbor.encode([VERSION, gate.kind, gate.want, gate.mac, gate.token_id])
+    return EAD_GATE, cbor.encode([EAD_VERSION, gate.kind, gate.want, gate.mac, gate.token_id])
 
 
 def encode_token(proof: TokenProof) -> "tuple[int, bytes]":
     """TOKEN for EAD_3; critical."""
-    return -EAD_TOKEN, cbor.encode([VERSION, proof.token_id, proof.pop])
+    return -EAD_TOKEN, cbor.encode([EAD_VERSION, proof.token_id, proof.pop])
 
 
 def encode_devinfo(devinfo: bytes) -> "tuple[int, bytes]":
     """DEVINFO for EAD_3, from the encoded map of at most 512 bytes; not critical."""
-    if len(devinfo) > MAX_DEVINFO:
-        raise LocalError("DEVINFO is at most %d bytes, this is %d" % (MAX_DEVINFO, len(devinfo)))
+    if len(devinfo) > DEVINFO_LIMIT:
+        raise LocalError("DEVINFO is at most %d bytes, this is %d" % (DEVINFO_LIMIT, len(devinfo)))
     return EAD_DEVINFO, devinfo
 
 
 def encode_rootc(item: RootC) -> "tuple[int, bytes]":
     """ROOTC for EAD_3; critical."""
-    return -EAD_ROOTC, cbor.encode([VERSION, item.attempt, item.have, item.r_d])
+    return -EAD_ROOTC, cbor.encode([EAD_VERSION, item.attempt, item.have, item.r_d])
 
 
 def encode_rootr(item: RootR) -> "tuple[int, bytes]":
     """ROOTR for EAD_4; critical. The map at its end is reserved."""
-    value = cbor.encode([VERSION, item.attempt, item.r_h, item.device_id, item.epoch, {}])
+    value = cbor.encode([EAD_VERSION, item.attempt, item.r_h, item.device_id, item.epoch, {}])
     return -EAD_ROOTR, value
 
 
 def encode_status(item: Status) -> "tuple[int, bytes]":
     """STATUS for EAD_4; critical."""
-    return -EAD_STATUS, cbor.encode([VERSION, item.code, item.retry_after])
+    return -EAD_STATUS, cbor.encode([EAD_VERSION, item.code, item.retry_after])
 
 
 def _bytes(value: object, length: int) -> bool:
@@ -113,36 +110,36 @@ def _array(value: bytes, name: str, length: int) -> "list[object]":
     items = cbor.decode(value)
     if not isinstance(items, list) or len(items) != length or not _uint(items[0], 2**32):
         raise DecodeError("%s is an array of %d that begins with its version" % (name, length))
-    if items[0] != VERSION:
+    if items[0] != EAD_VERSION:
         raise DecodeError("%s has version 1, this is version %d" % (name, items[0]))
     return items
 
 
 def _decode_gate(value: bytes) -> Gate:
     _, kind, want, mac, token_id = _array(value, "GATE", 5)
-    if not (_uint(kind, 2) and _uint(want, 2) and _bytes(mac, MAC_LENGTH)):
+    if not (_uint(kind, 2) and _uint(want, 2) and _bytes(mac, GATE_MAC_LENGTH)):
         raise DecodeError("GATE holds kind 0 or 1, want 0 or 1 and a MAC of 16 bytes")
-    if (token_id is not None) if kind == GATE_HUB_ID else not _bytes(token_id, 8):
+    if (token_id is not None) if kind == GATE_BY_HUB_ID else not _bytes(token_id, TOKEN_ID_LENGTH):
         raise DecodeError("GATE of kind 0 has no token_id, of kind 1 one of 8 bytes")
     return Gate(kind, want, mac, token_id)
 
 
 def _decode_token(value: bytes) -> TokenProof:
     _, token_id, pop = _array(value, "TOKEN", 3)
-    if not (_bytes(token_id, 8) and _bytes(pop, POP_LENGTH)):
+    if not (_bytes(token_id, TOKEN_ID_LENGTH) and _bytes(pop, POP_LENGTH)):
         raise DecodeError("TOKEN holds a token_id of 8 bytes and a proof of 32 bytes")
     return TokenProof(token_id, pop)
 
 
 def _decode_devinfo(value: bytes) -> bytes:
-    if len(value) > MAX_DEVINFO or not isinstance(cbor.decode(value), dict):
-        raise DecodeError("DEVINFO is a map of at most %d bytes" % MAX_DEVINFO)
+    if len(value) > DEVINFO_LIMIT or not isinstance(cbor.decode(value), dict):
+        raise DecodeError("DEVINFO is a map of at most %d bytes" % DEVINFO_LIMIT)
     return value
 
 
 def _decode_rootc(value: bytes) -> RootC:
     _, attempt, have, r_d = _array(value, "ROOTC", 4)
-    if not (_bytes(attempt, ATTEMPT_LENGTH) and _bytes(r_d, ROOT_SHARE_LENGTH)):
+    if not (_bytes(attempt, ATTEMPT_LENGTH) and _bytes(r_d, ROOT_SECRET_LENGTH)):
         raise DecodeError("ROOTC holds an attempt of 16 bytes and r_D of 32 bytes")
     if have is not None and not _bytes(have, ATTEMPT_LENGTH):
         raise DecodeError("ROOTC names the key that it has by 16 bytes or null")
@@ -151,9 +148,9 @@ def _decode_rootc(value: bytes) -> RootC:
 
 def _decode_rootr(value: bytes) -> RootR:
     _, attempt, r_h, device_id, epoch, reserved = _array(value, "ROOTR", 6)
-    if not (_bytes(attempt, ATTEMPT_LENGTH) and _bytes(r_h, ROOT_SHARE_LENGTH)):
+    if not (_bytes(attempt, ATTEMPT_LENGTH) and _bytes(r_h, ROOT_SECRET_LENGTH)):
         raise DecodeError("ROOTR holds an attempt of 16 bytes and r_H of 32 bytes")
-    if not (_bytes(device_id, 8) and _uint(epoch, 2**16) and isinstance(reserved, dict)):
+    if not (_bytes(device_id, DEVICE_ID_LENGTH) and _uint(epoch, 2**16) and isinstance(reserved, dict)):
         raise DecodeError("ROOTR ends with a device_id of 8 bytes, a 16-bit epoch and a map")
     return RootR(attempt, r_h, device_id, epoch)
 
@@ -186,7 +183,7 @@ def read_items(message: int, items: "list[tuple[int, bytes | None]]") -> "dict[i
     seen = []
     for label, value in items:
         number = abs(label)
-        if number == 0:
+        if number == EAD_PADDING:
             continue
         if number in seen:
             raise DecodeError("EAD_%d holds label %d twice" % (message, number))
