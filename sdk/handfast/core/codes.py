@@ -3,10 +3,13 @@
     token       0x01 || token_id (8) || K_tok (32) || check (4)     72 characters    secret
     hub code    0x02 || hub_id (32)                || check (2)     56 characters    public
     claim code  0x03 || dev_tp (32)                || check (2)     56 characters    public
+    shared      0x04 || token_id (8) || K_tok (32) || check (4)     72 characters    secret
 
 `check` is the first bytes of SHA-256 over all bytes before it. The text is base32 (RFC 4648
 section 6) in upper case, in groups of 8 joined by '-'. Reading ignores case, '-' and spaces and
-refuses any other fault. No error text repeats what was read, for it may be a token.
+refuses any other fault. A shared token has a first byte of its own, because its holder must know
+that K_tok is not a secret between two: it admits a device and never goes into a key. No error text
+repeats what was read, for it may be a token.
 """
 
 from collections import namedtuple
@@ -14,6 +17,7 @@ from collections import namedtuple
 from handfast.core.constants import (
     CODE_CLAIM,
     CODE_HUB,
+    CODE_SHARED_TOKEN,
     CODE_TOKEN,
     K_TOK_LENGTH,
     THUMBPRINT_LENGTH,
@@ -27,13 +31,15 @@ if TYPE_CHECKING:
     from handfast.ports import Crypto
 
 # Made by the hub: token_id 8 bytes, public once it was used; k_tok 32 bytes, secret.
-Token = namedtuple("Token", ("token_id", "k_tok"))
+# shared: whether several devices hold it.
+Token = namedtuple("Token", ("token_id", "k_tok", "shared"))
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 # First byte: (name, length of the content, length of the check).
 _KINDS = {
     CODE_TOKEN: ("token", TOKEN_ID_LENGTH + K_TOK_LENGTH, 4),
+    CODE_SHARED_TOKEN: ("shared token", TOKEN_ID_LENGTH + K_TOK_LENGTH, 4),
     CODE_HUB: ("hub code", THUMBPRINT_LENGTH, 2),
     CODE_CLAIM: ("claim code", THUMBPRINT_LENGTH, 2),
 }
@@ -77,13 +83,14 @@ def encode_token(crypto: "Crypto", token: Token) -> str:
     """The text of a token; it is as secret as the token."""
     if len(token.token_id) != TOKEN_ID_LENGTH or len(token.k_tok) != K_TOK_LENGTH:
         raise LocalError("a token is 8 bytes of token_id and 32 bytes of k_tok")
-    return _encode(crypto, CODE_TOKEN, token.token_id + token.k_tok)
+    kind = CODE_SHARED_TOKEN if token.shared else CODE_TOKEN
+    return _encode(crypto, kind, token.token_id + token.k_tok)
 
 
 def decode_token(crypto: "Crypto", text: str) -> Token:
     """The token in `text`; DecodeError when a character is wrong or it is another kind of code."""
-    content = _decode(crypto, CODE_TOKEN, text)
-    return Token(content[:TOKEN_ID_LENGTH], content[TOKEN_ID_LENGTH:])
+    kind, content = _decode(crypto, (CODE_TOKEN, CODE_SHARED_TOKEN), text)
+    return Token(content[:TOKEN_ID_LENGTH], content[TOKEN_ID_LENGTH:], kind == CODE_SHARED_TOKEN)
 
 
 def encode_hub_code(crypto: "Crypto", hub_id: bytes) -> str:
@@ -93,7 +100,7 @@ def encode_hub_code(crypto: "Crypto", hub_id: bytes) -> str:
 
 def decode_hub_code(crypto: "Crypto", text: str) -> bytes:
     """hub_id, 32 bytes; DecodeError when a character is wrong or it is another kind of code."""
-    return _decode(crypto, CODE_HUB, text)
+    return _decode(crypto, (CODE_HUB,), text)[1]
 
 
 def encode_claim_code(crypto: "Crypto", dev_tp: bytes) -> str:
@@ -103,7 +110,7 @@ def encode_claim_code(crypto: "Crypto", dev_tp: bytes) -> str:
 
 def decode_claim_code(crypto: "Crypto", text: str) -> bytes:
     """dev_tp, 32 bytes; DecodeError when a character is wrong or it is another kind of code."""
-    return _decode(crypto, CODE_CLAIM, text)
+    return _decode(crypto, (CODE_CLAIM,), text)[1]
 
 
 def _encode(crypto: "Crypto", kind: int, content: bytes) -> str:
@@ -115,8 +122,8 @@ def _encode(crypto: "Crypto", kind: int, content: bytes) -> str:
     return "-".join([text[at : at + 8] for at in range(0, len(text), 8)])
 
 
-def _decode(crypto: "Crypto", kind: int, text: str) -> bytes:
-    expected = _KINDS[kind][0]
+def _decode(crypto: "Crypto", kinds: "tuple[int, ...]", text: str) -> "tuple[int, bytes]":
+    expected = _KINDS[kinds[0]][0]
     # Only ASCII letters have a case here: CPython's lower() would make a 'k' of the Kelvin sign.
     if any(ord(character) > 127 for character in text):
         raise DecodeError("a %s has the characters A-Z and 2-7 only" % expected)
@@ -127,13 +134,13 @@ def _decode(crypto: "Crypto", kind: int, text: str) -> bytes:
     body = data[: 1 + length]
     if len(data) != 1 + length + check_length:
         raise DecodeError(
-            "a %s has %d characters; compare it with the original" % (expected, _characters(kind))
+            "a %s has %d characters; compare it with the original" % (expected, _characters(kinds[0]))
         )
     if not crypto.equal(data[1 + length :], crypto.hash(SHA_256, body)[:check_length]):
         raise DecodeError("a character of this %s is wrong; compare it with the original" % expected)
-    if data[0] != kind:
+    if data[0] not in kinds:
         raise DecodeError("this is a %s; a %s was expected" % (name, expected))
-    return body[1:]
+    return data[0], body[1:]
 
 
 def _characters(kind: int) -> int:

@@ -85,6 +85,7 @@ CNF_COSE_KEY = 1
 CODE_TOKEN = 1
 CODE_HUB = 2
 CODE_CLAIM = 3
+CODE_SHARED_TOKEN = 4
 
 # Records (2.9): who sealed it, the context of external_aad, the plaintexts of channel 0.
 SENDER_DEVICE = b"\x00"

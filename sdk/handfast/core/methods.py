@@ -9,9 +9,12 @@ only the credential. `id_cred`, `credential.encoded` and `ead` are encoded bytes
 unchanged; `ead` is b"" when absent.
 """
 
+from collections import namedtuple
+
 from handfast.core.cose import sig_structure
 from handfast.core.errors import AuthenticationError, LocalError
 from handfast.core.key_schedule import context_2, context_3
+from handfast.core.suites import SUITES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,3 +162,9 @@ def _verify(schedule: "KeySchedule", credential: "Credential", message: bytes, s
     crypto, public_key = schedule.crypto, credential.public_key
     if credential.algorithm != algorithm or not crypto.verify(algorithm, public_key, message, signature):
         raise AuthenticationError
+
+
+# What a machine may negotiate: `suites` is a table like suites.SUITES, `method` an object like
+# Signatures. Tests bring others, to meet foreign peers; no program of ours takes one as an option.
+Profile = namedtuple("Profile", ("suites", "method"))
+PRODUCTION = Profile(SUITES, Signatures())
