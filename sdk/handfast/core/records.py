@@ -1,0 +1,168 @@
+"""One sealed record: its bytes, and sealing and opening it (docs/protocol.md, section 2.9).
+
+    record       = [ << {1: alg} >>, {4: sender, 6: PIV, 10: epoch, 2 bytes}, ciphertext ]
+    external_aad = ["handfast-rec-1", device_id, epoch, sender, PIV, ch]
+    nonce        = ( len(sender) || pad(sender, n-6) || pad(PIV, 5) ) XOR civ        RFC 8613 section 5.2
+
+An untagged COSE_Encrypt0 (RFC 9052 section 5.2) whose headers are always the same keys in the same
+order, so everything but the PIV, the channel and the ciphertext is made once for each epoch. That
+leaves little to do beside the AEAD; tests compare these bytes with those of the CBOR encoder, and
+what is accepted with what the strict CBOR decoder accepts.
+"""
+
+from collections import namedtuple
+
+from handfast.core import constants
+from handfast.core.cbor import encode, encode_sequence
+from handfast.core.cose import enc_structure
+from handfast.core.errors import DecodeError, LocalError
+from handfast.core.suites import AEADS, SUITES, suite
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from handfast.ports import Crypto
+
+# PIV is at most 5 bytes long (RFC 8613 section 6.1).
+MAX_PIV = (1 << 40) - 1
+
+# What a record says about itself, before anything is verified. `sender` h'00' or h'01', `piv` and
+# `epoch` integers; `start` is where the ciphertext begins in the record.
+Header = namedtuple("Header", ("algorithm", "sender", "piv", "epoch", "start"))
+
+# Each AEAD that seals records, with the first bytes of its records: array(3) and << {1: alg} >>.
+_STARTS = [
+    (algorithm, b"\x83" + encode(encode({constants.HEADER_ALG: algorithm})))
+    for algorithm in sorted({suite(number).record_aead for number in SUITES})
+]
+
+
+def decode_header(record: bytes) -> Header:
+    """The header of `record`; DecodeError unless all its bytes are the one encoding of a record."""
+    algorithm, at = _start(record)
+    # map(3), 4: one byte of sender, 6: bstr
+    if len(record) < at + 14 or record[at : at + 3] != b"\xa3\x04\x41" or record[at + 4] != 6:
+        raise DecodeError("a record's header is {4: sender, 6: PIV, 10: epoch}")
+    sender = record[at + 3 : at + 4]
+    if sender != constants.SENDER_DEVICE and sender != constants.SENDER_HUB:
+        raise DecodeError("a sender is h'00' or h'01', not h'%s'" % sender.hex())
+    length = record[at + 5] - 0x40
+    if not 1 <= length <= 5 or (length > 1 and record[at + 6] == 0):
+        raise DecodeError("a PIV has 1 to 5 bytes and no leading zero")
+    at += 6
+    piv = int.from_bytes(record[at : at + length], "big")
+    at += length
+    if record[at : at + 2] != b"\x0a\x42":
+        raise DecodeError("a record's epoch has two bytes")
+    epoch = int.from_bytes(record[at + 2 : at + 4], "big")
+    return Header(algorithm, sender, piv, epoch, _content(record, at + 4))
+
+
+def _start(record: bytes) -> "tuple[int, int]":
+    """The AEAD that `record` names, and where the unprotected header begins."""
+    for algorithm, start in _STARTS:
+        if record.startswith(start):
+            return algorithm, len(start)
+    raise DecodeError("a record begins with an array of three and one of our AEADs")
+
+
+def _content(record: bytes, at: int) -> int:
+    """Where the content of the bstr at `at` begins; it must end with the record."""
+    size = len(record) - at
+    if size <= 24:
+        head = b"" if size < 1 else bytes((0x40 + size - 1,))
+    elif size <= 2 + 0xFF:
+        head = bytes((0x58, size - 2))
+    else:
+        head = b"\x59" + min(size - 3, 0xFFFF).to_bytes(2, "big")
+    if not head or record[at : at + len(head)] != head or size - len(head) > 0xFFFF:
+        raise DecodeError("a record ends with its ciphertext")
+    return at + len(head)
+
+
+class RecordKeys:
+    """The key of one direction in one epoch, with all the constant bytes of its records.
+
+    Sealing twice under one PIV would give the key stream away: whoever calls `seal` counts, and
+    reserves what it counts in storage first.
+    """
+
+    def __init__(
+        self,
+        crypto: "Crypto",
+        number: int,
+        device_id: bytes,
+        epoch: int,
+        sender: bytes,
+        key: bytes,
+        civ: bytes,
+    ) -> None:
+        """`number` is the suite's, `key` and `civ` are those of root_key.record_keys."""
+        self.algorithm = suite(number).record_aead
+        self.sender = sender
+        self.epoch = epoch
+        self.key = key
+        self.civ = civ
+        self._crypto = crypto
+        aead = AEADS[self.algorithm]
+        length = aead.nonce_length
+        pad = bytes(length - 6 - len(sender))
+        flat = bytes((len(sender),)) + pad + sender + bytes(5)
+        nonce = bytes([left ^ right for left, right in zip(flat, civ)])
+        self._nonce_head = nonce[: length - 5]
+        self._nonce_tail = int.from_bytes(nonce[length - 5 :], "big")
+        protected = encode({constants.HEADER_ALG: self.algorithm})
+        start = b"\x83" + encode(protected)
+        sender_item = encode_sequence(constants.HEADER_KID, sender, constants.HEADER_PARTIAL_IV)
+        self._epoch_item = encode_sequence(constants.HEADER_KID_CONTEXT, epoch.to_bytes(2, "big"))
+        # What stands before the PIV, by the length of the PIV; the channel is the last byte of the AAD.
+        self._starts = [b""]
+        self._aads = [b""]
+        for size in (1, 2, 3, 4, 5):
+            self._starts.append(start + b"\xa3" + sender_item + bytes((0x40 + size,)))
+            external = encode([constants.RECORD_CONTEXT, device_id, epoch, sender, bytes(size), 0])
+            self._aads.append(enc_structure(protected, external)[: -size - 1])
+
+    def seal(self, piv: int, channel: int, plaintext: bytes) -> bytes:
+        """The record with number `piv`; LocalError above 65,000 bytes of plaintext."""
+        if len(plaintext) > constants.MAX_PLAINTEXT:
+            raise LocalError(
+                "a record holds at most %d bytes, not %d" % (constants.MAX_PLAINTEXT, len(plaintext))
+            )
+        partial_iv = _shortest(piv)
+        nonce = self._nonce_head + (self._nonce_tail ^ piv).to_bytes(5, "big")
+        aad = self._aads[len(partial_iv)] + partial_iv + bytes((channel,))
+        ciphertext = self._crypto.seal(self.algorithm, self.key, nonce, aad, plaintext)
+        size = len(ciphertext)
+        if size < 24:
+            head = bytes((0x40 + size,))
+        elif size <= 0xFF:
+            head = bytes((0x58, size))
+        else:
+            head = b"\x59" + size.to_bytes(2, "big")
+        return self._starts[len(partial_iv)] + partial_iv + self._epoch_item + head + ciphertext
+
+    def open(self, header: Header, record: bytes, channel: int) -> bytes:
+        """The plaintext of `record`, whose `header` names this direction and epoch.
+
+        AuthenticationError when anything differs: key, channel, device, number or a single bit.
+        """
+        if header.algorithm != self.algorithm:
+            raise DecodeError("this epoch seals with AEAD %d, not %d" % (self.algorithm, header.algorithm))
+        piv = header.piv
+        partial_iv = _shortest(piv)
+        nonce = self._nonce_head + (self._nonce_tail ^ piv).to_bytes(5, "big")
+        aad = self._aads[len(partial_iv)] + partial_iv + bytes((channel,))
+        return self._crypto.open(self.algorithm, self.key, nonce, aad, record[header.start :])
+
+
+def _shortest(piv: int) -> bytes:
+    """The PIV's bytes: big endian, no leading zero, h'00' for 0."""
+    if piv < 0x100:
+        return bytes((piv,))
+    if piv < 0x10000:
+        return piv.to_bytes(2, "big")
+    if piv < 0x1000000:
+        return piv.to_bytes(3, "big")
+    if piv <= MAX_PIV:
+        return piv.to_bytes(4 if piv < 0x100000000 else 5, "big")
+    raise LocalError("the numbers of this epoch are used up")
