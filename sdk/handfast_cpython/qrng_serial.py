@@ -1,0 +1,56 @@
+"""A quantum source behind a serial port: a module that sends raw bytes unasked."""
+
+import asyncio
+
+import serial
+
+from handfast.core.constants import SOURCE_QUANTUM
+from handfast.core.errors import EntropyError
+
+BAUD = 115200
+# Seconds that one read of the port may block its thread.
+BLOCK = 0.5
+
+
+class SerialSource:
+    """A serial module; 8 data bits, no parity, one stop bit. What waited in the port is thrown away."""
+
+    kind = SOURCE_QUANTUM
+
+    def __init__(self, port: str, min_entropy: float = 0.8, baud: int = BAUD) -> None:
+        """The port is opened by the first read. `min_entropy`: claimed bits per bit."""
+        self.model = f"serial {port}"[:64]
+        self.min_entropy = min_entropy
+        self._name = port
+        self._baud = baud
+        self._port: serial.Serial | None = None
+        self._closed = False
+
+    async def read(self, length: int) -> bytes:
+        """1 to `length` bytes; waits as long as the module sends none. EntropyError when it is gone."""
+        self._closed = False
+        while not self._closed:
+            try:
+                raw = await asyncio.to_thread(self._read, length)
+            except (OSError, serial.SerialException) as error:
+                await self.close()
+                raise EntropyError(
+                    f"{self._name}: {error}; is the module plugged in, and may this user open the port?"
+                ) from error
+            if raw:
+                return raw
+        raise EntropyError(f"{self._name} was closed while it was read")
+
+    async def close(self) -> None:
+        """Let go of the port; may be called twice."""
+        self._closed = True
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+
+    def _read(self, length: int) -> bytes:
+        if self._port is None:
+            self._port = serial.Serial(self._name, self._baud, timeout=BLOCK, exclusive=True)
+            self._port.reset_input_buffer()
+        raw: bytes = self._port.read(min(length, max(1, self._port.in_waiting)))
+        return raw
