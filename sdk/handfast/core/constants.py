@@ -1,7 +1,7 @@
 """Every codepoint and every limit: first what the specification fixes, then what we chose.
 
 Algorithm and suite numbers stand in suites.py, error codes in errors.py, topics and channels in
-topics.py, what is inside an EAD item in ead.py. Sections are those of docs/protocol.md unless a
+topics.py. Sections are those of docs/protocol.md unless a
 standard is named. Changing a value of the first block makes another protocol; a value of the
 second one is a decision of this program.
 """
@@ -52,7 +52,14 @@ EAD_ROOTC = 65283
 EAD_ROOTR = 65284
 EAD_STATUS = 65287
 
-# Keys of DEVINFO and the numbers in its entropy entry (2.4).
+# What is inside the EAD items (2.4): their version, GATE, STATUS, DEVINFO and its entropy entry.
+EAD_VERSION = 1
+GATE_BY_HUB_ID = 0
+GATE_BY_TOKEN = 1
+WANT_KID = 0
+WANT_VALUE = 1
+STATUS_WAITING = 1
+STATUS_REFUSED = 2
 DEVINFO_FIRMWARE = 0
 DEVINFO_HARDWARE = 1
 DEVINFO_ENTROPY = 2
@@ -103,6 +110,10 @@ KID_LENGTH = 8
 TOKEN_ID_LENGTH = 8
 K_TOK_LENGTH = 32
 DEVICE_KEY_LENGTH = 32
+GATE_MAC_LENGTH = 16
+POP_LENGTH = 32
+ROOT_SECRET_LENGTH = 32  # r_D, r_H, K_mix
+ATTEMPT_LENGTH = 16
 SID_LENGTH = 8
 
 # Bytes; RFC 9528 section 9.3: no Signature_or_MAC is shorter.

@@ -14,7 +14,6 @@ from handfast.core.constants import (
     CUSTOM_GATE,
     CUSTOM_GATE_KEY,
     CUSTOM_POP,
-    DEVINFO_LIMIT,
     EAD_DEVINFO,
     EAD_GATE,
     EAD_PADDING,
@@ -25,6 +24,7 @@ from handfast.core.constants import (
     EAD_VERSION,
     GATE_BY_HUB_ID,
     GATE_MAC_LENGTH,
+    MAX_DEVINFO,
     POP_LENGTH,
     ROOT_SECRET_LENGTH,
     STATUS_REFUSED,
@@ -76,8 +76,8 @@ def encode_token(proof: TokenProof) -> "tuple[int, bytes]":
 
 def encode_devinfo(devinfo: bytes) -> "tuple[int, bytes]":
     """DEVINFO for EAD_3, from the encoded map of at most 512 bytes; not critical."""
-    if len(devinfo) > DEVINFO_LIMIT:
-        raise LocalError("DEVINFO is at most %d bytes, this is %d" % (DEVINFO_LIMIT, len(devinfo)))
+    if len(devinfo) > MAX_DEVINFO:
+        raise LocalError("DEVINFO is at most %d bytes, this is %d" % (MAX_DEVINFO, len(devinfo)))
     return EAD_DEVINFO, devinfo
 
 
@@ -132,8 +132,8 @@ def _decode_token(value: bytes) -> TokenProof:
 
 
 def _decode_devinfo(value: bytes) -> bytes:
-    if len(value) > DEVINFO_LIMIT or not isinstance(cbor.decode(value), dict):
-        raise DecodeError("DEVINFO is a map of at most %d bytes" % DEVINFO_LIMIT)
+    if len(value) > MAX_DEVINFO or not isinstance(cbor.decode(value), dict):
+        raise DecodeError("DEVINFO is a map of at most %d bytes" % MAX_DEVINFO)
     return value
 
 
