@@ -37,8 +37,8 @@ MAX_EPOCH = 0xFFFF
 
 
 def mix(crypto: "Crypto", token: "Token | None") -> bytes:
-    """K_mix, 32 bytes, of a token that one device alone has; zeros for None or a shared token."""
-    if token is None:
+    """K_mix, 32 bytes: of a token that one device alone has; zeros for None or a shared token."""
+    if token is None or token.shared:
         return bytes(SECRET_LENGTH)
     return crypto.kmac256(token.k_tok, token.token_id, SECRET_LENGTH, constants.CUSTOM_MIX)
 
