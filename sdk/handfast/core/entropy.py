@@ -64,7 +64,7 @@ class Pool:
         self._tests = HealthTests(min_entropy, exponent)
         self._startup = STARTUP
         self._failure = ""
-        self.alarm: Alarm | None = None
+        self.alarm: "Alarm | None" = None
         self._quantum = bytearray()
         self._second = bytearray()
         self._secret = self._pending = b""
