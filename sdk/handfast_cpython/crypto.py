@@ -8,50 +8,25 @@ what our own caller passed wrongly is a LocalError.
 import hashlib
 import hmac
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from functools import lru_cache
+from typing import NoReturn
 
 from handfast.core import suites
 from handfast.core.errors import DecodeError, LocalError
-from handfast_cpython import crypto_cryptography, crypto_pycryptodome
-from handfast_cpython.crypto_cryptography import (
-    X25519,
-    CryptographyAead,
-    CryptographyKem,
-    CryptographySignature,
-)
+from handfast_cpython import crypto_cryptography, crypto_liboqs, crypto_pycryptodome
 from handfast_cpython.crypto_kmac import kmac256
-from handfast_cpython.crypto_pycryptodome import PycryptodomeKem, PycryptodomeSignature
+from handfast_cpython.crypto_parts import Kem, Signature
 from handfast_cpython.crypto_xwing import XWing
 
 # A hub and a device sign with one key each; tests and key rotation with a few.
 SIGNING_KEYS_KEPT = 4
 
-
-class KemBackEnd(Protocol):
-    """One KEM; lengths were checked before. ValueError when FIPS 203 refuses a key."""
-
-    name: str
-    hedged: bool
-
-    def public_key(self, seed: bytes) -> bytes: ...
-
-    def encapsulate(self, public_key: bytes, randomness: bytes) -> tuple[bytes, bytes]: ...
-
-    def decapsulate(self, seed: bytes, ciphertext: bytes) -> bytes: ...
-
-
-class SignatureBackEnd(Protocol):
-    """One signature algorithm; lengths of seed and randomness were checked before."""
-
-    name: str
-    hedged: bool
-
-    def public_key(self, seed: bytes) -> bytes: ...
-
-    def signer(self, seed: bytes) -> Callable[[bytes, bytes], bytes]: ...
-
-    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool: ...
-
+# ML-KEM and ML-DSA by library, the preferred first; what one lacks is PyCryptodome's.
+_BACK_ENDS: dict[str, tuple[Callable[[], dict[str, Kem]], Callable[[], dict[int, Signature]]]] = {
+    "liboqs": (crypto_liboqs.kems, crypto_liboqs.signatures),
+    "pycryptodome": (crypto_pycryptodome.kems, crypto_pycryptodome.signatures),
+    "cryptography": (crypto_cryptography.kems, crypto_cryptography.signatures),
+}
 
 _HASHES: dict[int, Callable[[bytes], bytes]] = {
     suites.SHA_256: lambda data: hashlib.sha256(data).digest(),
@@ -61,43 +36,37 @@ _HASHES: dict[int, Callable[[bytes], bytes]] = {
 _HMACS = {suites.SHA_256: "sha256", suites.SHA_384: "sha384"}
 
 
-def _kems(back_end: str) -> dict[str, KemBackEnd]:
-    kems: dict[str, KemBackEnd] = {
-        name: PycryptodomeKem(name) for name in (suites.ML_KEM_512, suites.ML_KEM_768, suites.ML_KEM_1024)
-    }
-    if back_end == "cryptography":
-        for name in (suites.ML_KEM_768, suites.ML_KEM_1024):
-            kems[name] = CryptographyKem(name)
-    kems[suites.MLKEM768_X25519] = XWing(kems[suites.ML_KEM_768], X25519())
-    return kems
-
-
-def _signatures(back_end: str) -> dict[int, SignatureBackEnd]:
-    if back_end == "cryptography":
-        return {number: CryptographySignature(number) for number in suites.SIGNATURES}
-    return {number: PycryptodomeSignature(number) for number in suites.SIGNATURES}
+def back_ends() -> list[str]:
+    """The names that `Crypto` takes on this machine, the default first."""
+    return [name for name, (kems, signatures) in _BACK_ENDS.items() if kems() or signatures()]
 
 
 class Crypto:
     """Every primitive of the suites -21 to -24 (`handfast.ports.Crypto`).
 
-    `back_end` says which library does ML-KEM and ML-DSA: "pycryptodome", the default, or
-    "cryptography", which cannot take our randomness (`hedged` is False). AES and X25519 are
-    cryptography's, KMAC256 is PyCryptodome's and the hashes are hashlib's either way.
+    `back_end` names the library that does ML-KEM and ML-DSA, one of `back_ends()`; by default
+    liboqs where this machine has it, else PyCryptodome. "cryptography" cannot take our randomness,
+    so `hedged` is False there. AES and X25519 are cryptography's, KMAC256 is PyCryptodome's and the
+    hashes are hashlib's whatever the choice. LocalError for a back end that is not here.
     """
 
-    def __init__(self, back_end: str = "pycryptodome") -> None:
-        names = {
-            "pycryptodome": (crypto_pycryptodome.NAME, crypto_cryptography.NAME),
-            "cryptography": (crypto_cryptography.NAME, crypto_pycryptodome.NAME),
-        }.get(back_end)
-        if names is None:
-            raise LocalError(f"no crypto back end {back_end!r}; there are pycryptodome and cryptography")
-        self.name = ", ".join(names)
-        self._kems = _kems(back_end)
-        self._signatures = _signatures(back_end)
-        self._aeads = {number: CryptographyAead(number) for number in suites.AEADS}
-        self._signers: dict[tuple[int, bytes], Callable[[bytes, bytes], bytes]] = {}
+    def __init__(self, back_end: str | None = None) -> None:
+        there_are = back_ends()
+        chosen = there_are[0] if back_end is None else back_end
+        if chosen not in there_are:
+            raise LocalError(f"no crypto back end {chosen!r} here; there are {', '.join(there_are)}")
+        kems, signatures = _BACK_ENDS[chosen]
+        self._kems = crypto_pycryptodome.kems() | kems()
+        self._kems[suites.MLKEM768_X25519] = XWing(
+            self._kems[suites.ML_KEM_768], crypto_cryptography.X25519()
+        )
+        self._signatures = crypto_pycryptodome.signatures() | signatures()
+        self._aeads = {number: crypto_cryptography.CryptographyAead(number) for number in suites.AEADS}
+        # Expanding a key costs a quarter of a signature; lru_cache may be called by several threads.
+        self._signer = lru_cache(maxsize=SIGNING_KEYS_KEPT)(self._expand)
+        others = (crypto_cryptography.NAME, crypto_pycryptodome.NAME)
+        first = self._kems[suites.ML_KEM_768].name
+        self.name = ", ".join((first, *(name for name in others if name != first)))
         self.hedged = all(kem.hedged for kem in self._kems.values()) and all(
             signature.hedged for signature in self._signatures.values()
         )
@@ -183,31 +152,28 @@ class Crypto:
     def sign(self, algorithm: int, seed: bytes, message: bytes, randomness: bytes) -> bytes:
         """Hedged ML-DSA, empty context (FIPS 204 algorithm 2); `randomness` is 32 bytes.
 
-        The expanded keys of the last few seeds are kept: expanding costs a quarter of a signature.
+        The expanded private keys of the last `SIGNING_KEYS_KEPT` seeds stay in memory.
         """
-        sign = self._signers.get((algorithm, seed))
-        if sign is None:
-            row, part = self._signature(algorithm)
-            _own(row.name, "seed", row.seed, seed)
-            sign = part.signer(seed)
-            while len(self._signers) >= SIGNING_KEYS_KEPT:
-                self._signers.pop(next(iter(self._signers)), None)
-            self._signers[algorithm, seed] = sign
-        if len(randomness) != 32:
-            _own(suites.SIGNATURES[algorithm].name, "randomness", 32, randomness)
-        return sign(message, randomness)
+        row = self._signature(algorithm)[0]
+        _own(row.name, "randomness", row.randomness, randomness)
+        return self._signer(algorithm, seed)(message, randomness)
 
     def verify(self, algorithm: int, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """FIPS 204 algorithm 3; False for anything but a valid signature, whatever its length."""
         return self._signature(algorithm)[1].verify(public_key, message, signature)
 
-    def _kem(self, kem: str) -> tuple[suites.Kem, KemBackEnd]:
+    def _expand(self, algorithm: int, seed: bytes) -> Callable[[bytes, bytes], bytes]:
+        row, part = self._signature(algorithm)
+        _own(row.name, "seed", row.seed, seed)
+        return part.signer(seed)
+
+    def _kem(self, kem: str) -> tuple[suites.Kem, Kem]:
         try:
             return suites.KEMS[kem], self._kems[kem]
         except KeyError:
             _unknown("KEM", kem)
 
-    def _signature(self, algorithm: int) -> tuple[suites.Signature, SignatureBackEnd]:
+    def _signature(self, algorithm: int) -> tuple[suites.Signature, Signature]:
         try:
             return suites.SIGNATURES[algorithm], self._signatures[algorithm]
         except KeyError:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 
 from handfast.core import suites
 from handfast.core.errors import AuthenticationError, LocalError
+from handfast_cpython.crypto_parts import Kem, Signature
 
 NAME = f"cryptography {__version__}"
 
@@ -95,22 +96,24 @@ class X25519:
     def public_key(self, scalar: bytes) -> bytes:
         return X25519PrivateKey.from_private_bytes(scalar).public_key().public_bytes_raw()
 
-    def exchange(self, scalar: bytes, public_key: bytes) -> bytes:
-        return _exchange(X25519PrivateKey.from_private_bytes(scalar), public_key)
-
-    def ephemeral(self, scalar: bytes, public_key: bytes) -> tuple[bytes, bytes]:
-        """(own public key, shared secret) for one scalar, loaded once."""
+    def exchange(self, scalar: bytes, public_key: bytes) -> tuple[bytes, bytes]:
+        """(own public key, shared secret), the scalar loaded once."""
         private = X25519PrivateKey.from_private_bytes(scalar)
-        return private.public_key().public_bytes_raw(), _exchange(private, public_key)
+        own = private.public_key().public_bytes_raw()
+        try:
+            return own, private.exchange(X25519PublicKey.from_public_bytes(public_key))
+        except ValueError:
+            # OpenSSL refuses a point of small order, for which the function of RFC 7748 section 5
+            # gives zero. X-Wing is defined with that function and stays secret through ML-KEM.
+            return own, bytes(32)
 
 
-def _exchange(private: X25519PrivateKey, public_key: bytes) -> bytes:
-    try:
-        return private.exchange(X25519PublicKey.from_public_bytes(public_key))
-    except ValueError:
-        # OpenSSL refuses a point of small order, for which the function of RFC 7748 section 5
-        # gives zero. X-Wing is defined with that function and stays secret through ML-KEM.
-        return bytes(32)
+def kems() -> dict[str, Kem]:
+    return {name: CryptographyKem(name) for name in _KEMS}
+
+
+def signatures() -> dict[int, Signature]:
+    return {number: CryptographySignature(number) for number in suites.SIGNATURES}
 
 
 class _Aead(Protocol):

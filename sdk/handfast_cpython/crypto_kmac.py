@@ -39,26 +39,24 @@ def _right_encode(number: int) -> bytes:
 
 def _padded(string: bytes) -> bytes:
     """bytepad(string, 136), SP 800-185 section 2.3.3."""
-    block = b"\x01\x88" + string
+    block = _left_encode(_RATE) + string
     return block + bytes(-len(block) % _RATE)
 
 
-# Custom strings are the protocol's labels: a handful, none of them secret.
-@lru_cache(maxsize=32)
-def _prefix(custom: bytes) -> bytes:
-    """What cSHAKE256 absorbs for the function name "KMAC" and `custom`."""
-    return _padded(_left_encode(32) + b"KMAC" + _left_encode(8 * len(custom)) + custom)
-
-
-@lru_cache(maxsize=32)
-def _suffix(length: int) -> bytes:
-    """The output length in bits, as KMAC256 absorbs it after the data."""
-    return _right_encode(8 * length)
+# Labels and lengths of the protocol: a few dozen combinations, none of them secret.
+@lru_cache(maxsize=128)
+def _frame(custom: bytes, key_length: int, length: int) -> tuple[bytes, bytes, bytes]:
+    """What the sponge absorbs before the key, between key and data, and after the data."""
+    name = _padded(_left_encode(32) + b"KMAC" + _left_encode(8 * len(custom)) + custom)
+    key_head = _left_encode(_RATE) + _left_encode(8 * key_length)
+    padding = bytes(-(len(key_head) + key_length) % _RATE)
+    return name + key_head, padding, _right_encode(8 * length)
 
 
 def kmac256_sponge(key: bytes, data: bytes, length: int, custom: bytes) -> bytes:
     """KMAC256 of `length` bytes through the sponge; any key length."""
-    message = b"".join((_prefix(custom), _padded(_left_encode(8 * len(key)) + key), data, _suffix(length)))
+    head, padding, tail = _frame(custom, len(key), length)
+    message = b"".join((head, key, padding, data, tail))
     output = create_string_buffer(length)
     if _keccak(
         message,

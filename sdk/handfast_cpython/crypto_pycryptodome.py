@@ -12,6 +12,7 @@ from Crypto.PublicKey import MLDSA, MLKEM
 from Crypto.Signature import mldsa
 
 from handfast.core import suites
+from handfast_cpython.crypto_parts import Kem, Signature
 
 NAME = f"pycryptodome {__version__}"
 
@@ -65,3 +66,13 @@ class PycryptodomeSignature:
         except ValueError:
             return False
         return True
+
+
+def kems() -> dict[str, Kem]:
+    return {
+        name: PycryptodomeKem(name) for name in (suites.ML_KEM_512, suites.ML_KEM_768, suites.ML_KEM_1024)
+    }
+
+
+def signatures() -> dict[int, Signature]:
+    return {number: PycryptodomeSignature(number) for number in suites.SIGNATURES}

@@ -6,38 +6,18 @@ ct_M (1088) || ct_X (32), private key a seed of 32 bytes, randomness m (32) || t
 """
 
 from hashlib import sha3_256, shake_256
-from typing import Protocol
+
+from handfast_cpython.crypto_parts import DiffieHellman, Kem
 
 _LABEL = b"\\.//^\\"
 _PUBLIC_KEY_M = 1184
 _CIPHERTEXT_M = 1088
 
 
-class MlKem768(Protocol):
-    """What X-Wing asks of ML-KEM-768."""
-
-    name: str
-    hedged: bool
-
-    def public_key(self, seed: bytes) -> bytes: ...
-
-    def encapsulate(self, public_key: bytes, randomness: bytes) -> tuple[bytes, bytes]: ...
-
-    def decapsulate(self, seed: bytes, ciphertext: bytes) -> bytes: ...
-
-
-class X25519(Protocol):
-    """What X-Wing asks of X25519."""
-
-    def public_key(self, scalar: bytes) -> bytes: ...
-
-    def ephemeral(self, scalar: bytes, public_key: bytes) -> tuple[bytes, bytes]: ...
-
-
 class XWing:
-    """The combination; ValueError when FIPS 203 section 7.2 refuses pk_M."""
+    """The combination (`crypto_parts.Kem`); ValueError when FIPS 203 section 7.2 refuses pk_M."""
 
-    def __init__(self, mlkem: MlKem768, x25519: X25519) -> None:
+    def __init__(self, mlkem: Kem, x25519: DiffieHellman) -> None:
         self.name = mlkem.name
         self.hedged = mlkem.hedged
         self._mlkem = mlkem
@@ -50,12 +30,12 @@ class XWing:
     def encapsulate(self, public_key: bytes, randomness: bytes) -> tuple[bytes, bytes]:
         pk_x = public_key[_PUBLIC_KEY_M:]
         ct_m, ss_m = self._mlkem.encapsulate(public_key[:_PUBLIC_KEY_M], randomness[:32])
-        ct_x, ss_x = self._x25519.ephemeral(randomness[32:], pk_x)
+        ct_x, ss_x = self._x25519.exchange(randomness[32:], pk_x)
         return ct_m + ct_x, sha3_256(ss_m + ss_x + ct_x + pk_x + _LABEL).digest()
 
     def decapsulate(self, seed: bytes, ciphertext: bytes) -> bytes:
         expanded = shake_256(seed).digest(96)
         ct_x = ciphertext[_CIPHERTEXT_M:]
         ss_m = self._mlkem.decapsulate(expanded[:64], ciphertext[:_CIPHERTEXT_M])
-        pk_x, ss_x = self._x25519.ephemeral(expanded[64:], ct_x)
+        pk_x, ss_x = self._x25519.exchange(expanded[64:], ct_x)
         return sha3_256(ss_m + ss_x + ct_x + pk_x + _LABEL).digest()
