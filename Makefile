@@ -7,7 +7,7 @@ SOURCES := sdk hub tests firmware_micropython examples
 PRESENT := $(wildcard $(SOURCES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak firmware lock clean
+.PHONY: help demo test check format record bench soak firmware lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ format: $(VENV)/test.stamp ## put the sources into the house's format
 	@$(RUN) -m ruff check --fix $(PRESENT)
 	@$(RUN) -m ruff format $(PRESENT)
 
+record: $(VENV)/test.stamp ## keep the crypto calls of the core tests for their run under MicroPython
+	@rm -rf tests/vectors/replay
+	@$(RUN) -m pytest --quiet --record tests/core tests/shell
+
 bench: $(VENV)/test.stamp ## the numbers of docs/benchmarks.md
 	@$(RUN) tests/bench/run.py
 
@@ -52,7 +56,7 @@ soak: $(VENV)/test.stamp ## the end-to-end tests for an hour, or SECONDS=...
 	@$(RUN) tests/e2e/soak.py $(SECONDS)
 
 firmware: $(VENV)/test.stamp ## the MicroPython for the tests, built from source
-	@$(RUN) tests/micropython_build.py
+	@$(RUN) firmware_micropython/unix/build.py
 
 lock: ## write constraints.txt anew from the newest versions
 	@rm -rf .build/lock

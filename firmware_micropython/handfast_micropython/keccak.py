@@ -1,0 +1,95 @@
+"""SHA-3 and SHAKE (FIPS 202): one sponge over Keccak-f[1600]."""
+
+try:
+    from handfast_micropython.keccak_viper import permute, xor_into
+except (ImportError, SyntaxError, ValueError):
+    # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
+    from handfast_micropython.keccak_bytecode import permute, xor_into
+
+# Rates in bytes: 200 minus twice the security strength.
+RATE_SHAKE128 = 168
+RATE_SHAKE256 = 136
+RATE_SHA3_512 = 72
+# Domain separation with the first bit of the padding (FIPS 202 section 6, SP 800-185 section 3.3).
+SUFFIX_SHA3 = 0x06
+SUFFIX_SHAKE = 0x1F
+SUFFIX_CSHAKE = 0x04
+
+
+class Sponge:
+    """Absorb any number of times, then squeeze any number of times; 200 bytes of state."""
+
+    def __init__(self, rate: int, suffix: int) -> None:
+        self._state = bytearray(200)
+        self._rate = rate
+        self._suffix = suffix
+        self._at = 0
+        self._squeezing = False
+
+    def absorb(self, data: bytes) -> None:
+        """Take `data` in, after everything before it."""
+        state, rate, at = self._state, self._rate, self._at
+        start, left = 0, len(data)
+        while left:
+            count = min(rate - at, left)
+            xor_into(state, at, data, start, count)
+            at += count
+            start += count
+            left -= count
+            if at == rate:
+                permute(state)
+                at = 0
+        self._at = at
+
+    def fill(self) -> None:
+        """Pad with zeros up to the next whole block, as bytepad does (SP 800-185 section 2.3.3)."""
+        if self._at:
+            permute(self._state)
+            self._at = 0
+
+    def squeeze(self, length: int) -> bytes:
+        """The next `length` bytes; nothing can be absorbed afterwards."""
+        state, rate = self._state, self._rate
+        if not self._squeezing:
+            state[self._at] ^= self._suffix
+            state[rate - 1] ^= 0x80
+            permute(state)
+            self._at = 0
+            self._squeezing = True
+        out = bytearray(length)
+        done = 0
+        while done < length:
+            if self._at == rate:
+                permute(state)
+                self._at = 0
+            count = min(rate - self._at, length - done)
+            out[done : done + count] = state[self._at : self._at + count]
+            self._at += count
+            done += count
+        return bytes(out)
+
+
+def _digest(rate: int, suffix: int, data: bytes, length: int) -> bytes:
+    sponge = Sponge(rate, suffix)
+    sponge.absorb(data)
+    return sponge.squeeze(length)
+
+
+def sha3_256(data: bytes) -> bytes:
+    """32 bytes, FIPS 202 section 6.1."""
+    return _digest(RATE_SHAKE256, SUFFIX_SHA3, data, 32)
+
+
+def sha3_512(data: bytes) -> bytes:
+    """64 bytes, FIPS 202 section 6.1."""
+    return _digest(RATE_SHA3_512, SUFFIX_SHA3, data, 64)
+
+
+def shake128(data: bytes, length: int) -> bytes:
+    """`length` bytes, FIPS 202 section 6.2."""
+    return _digest(RATE_SHAKE128, SUFFIX_SHAKE, data, length)
+
+
+def shake256(data: bytes, length: int) -> bytes:
+    """`length` bytes, FIPS 202 section 6.2."""
+    return _digest(RATE_SHAKE256, SUFFIX_SHAKE, data, length)

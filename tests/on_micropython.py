@@ -1,0 +1,80 @@
+"""Runs tests/core and tests/shell under MicroPython; `make test` does it through test_on_micropython.py.
+
+    python tests/on_micropython.py [test file ...]
+
+The interpreter is $MICROPYTHON, else a unix port built from source (firmware_micropython/unix), else
+npm's build for node. With CI set only the first two will do.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "firmware_micropython" / "unix"))
+
+from build import BuildError, unix_port  # noqa: E402
+
+# Compiling a test file takes more than a board has; what fits into a board is measured elsewhere.
+HEAP = "-X heapsize=64m"
+NPM_PACKAGE = "@micropython/micropython-webassembly-pyscript@1.27.0"
+
+
+def test_files() -> list[Path]:
+    """Every test file that runs on both interpreters."""
+    return sorted(
+        path for folder in ("core", "shell") for path in (ROOT / "tests" / folder).glob("test_*.py")
+    )
+
+
+def interpreter() -> list[str]:
+    """The command that takes a MicroPython program and its arguments; BuildError when there is none."""
+    own = os.environ.get("MICROPYTHON")
+    if own:
+        return [own, *HEAP.split()]
+    try:
+        return [str(unix_port()), *HEAP.split()]
+    except BuildError as error:
+        if os.environ.get("CI") or shutil.which("node") is None or shutil.which("npm") is None:
+            raise
+        print(f"{error}\nnpm's build stands in", file=sys.stderr)
+    return _node()
+
+
+def _node() -> list[str]:
+    folder = ROOT / ".build" / "node"
+    if not (folder / "node_modules").exists():
+        npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), NPM_PACKAGE]
+        subprocess.run(npm, check=True, capture_output=True)
+    return ["node", str(ROOT / "tests" / "micropython_in_node.mjs")]
+
+
+def run(command: list[str], path: Path) -> tuple[int, int, str]:
+    """Run one file: how many tests passed, how many failed, and what was printed."""
+    name = path.relative_to(ROOT).as_posix()
+    program = [*command, "tests/micropython_runner.py", ".", name]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    said = done.stdout + done.stderr
+    counts = re.search(r": (\d+) passed, (\d+) failed$", done.stdout.strip())
+    if counts is None:
+        return 0, 1, said + f"\n{name}: exit code {done.returncode}"
+    return int(counts[1]), int(counts[2]), said
+
+
+def main() -> int:
+    """Run the named files or all; 0 when nothing fails."""
+    command = interpreter()
+    passed = failed = 0
+    for path in [Path(name).resolve() for name in sys.argv[1:]] or test_files():
+        good, bad, said = run(command, path)
+        print(said if bad else said.strip().splitlines()[-1])
+        passed, failed = passed + good, failed + bad
+    print(f"{passed} passed and {failed} failed with {command[0]}")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

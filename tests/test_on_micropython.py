@@ -1,0 +1,34 @@
+"""Every file of tests/core and tests/shell once more, under MicroPython."""
+
+import ast
+from pathlib import Path
+
+import on_micropython
+import pytest
+
+
+@pytest.fixture(scope="module")
+def command() -> list[str]:
+    return on_micropython.interpreter()
+
+
+def written(path: Path) -> int:
+    """How many tests the file has, as far as its source says."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    body = ast.parse(path.read_text()).body
+    return sum(isinstance(node, kinds) and node.name.startswith("test_") for node in body)
+
+
+@pytest.mark.parametrize("path", on_micropython.test_files(), ids=lambda path: path.stem)
+def test_under_micropython(path: Path, command: list[str]) -> None:
+    passed, failed, said = on_micropython.run(command, path)
+    assert failed == 0, said
+    assert passed == written(path), "a test did not run:\n" + said
+
+
+def test_a_test_that_fails_under_micropython_is_seen(command: list[str]) -> None:
+    passed, failed, said = on_micropython.run(
+        command, on_micropython.ROOT / "tests/firmware/failing_sample.py"
+    )
+    assert (passed, failed) == (1, 2)
+    assert "AssertionError: one is not two" in said
