@@ -6,7 +6,7 @@ loads no device, and a board pays for what it uses.
 
 _PLACES = {
     "Device": "device",
-    "Message": "device",
+    "Message": "message",
     "Settings": "settings",
     "Error": "core.errors",
     "LocalError": "core.errors",
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from handfast.core.errors import PeerError as PeerError
     from handfast.core.errors import RefusedError as RefusedError
     from handfast.device import Device as Device
-    from handfast.device import Message as Message
+    from handfast.message import Message as Message
     from handfast.settings import Settings as Settings
 
 

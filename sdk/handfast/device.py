@@ -13,8 +13,9 @@ not lose is in the keystore before anything that depends on it leaves the device
 import asyncio
 
 from handfast import identity
-from handfast.core import device_session, topics
+from handfast.core import device_session, events, topics
 from handfast.core.codes import encode_claim_code
+from handfast.core.constants import MAX_PLAINTEXT
 from handfast.core.errors import (
     DecodeError,
     EntropyError,
@@ -25,10 +26,10 @@ from handfast.core.errors import (
     PeerError,
     RefusedError,
 )
-from handfast.core.plaintexts import STATUS_DONE
 from handfast.core.root_key import application_key
 from handfast.enrolment import Enrolment
 from handfast.inbox import Inbox
+from handfast.message import Message, Messages
 from handfast.settings import Settings
 
 TYPE_CHECKING = False
@@ -45,38 +46,6 @@ ACTIVE = "active"
 REFUSED = "refused"
 
 _CHANNEL_NAMES = {number: name for name, number in topics.CHANNELS.items()}
-
-
-class Message:
-    """What the hub sent: `data` on `channel`. A command can be answered once, with `reply`."""
-
-    def __init__(self, device: "Device", channel: str, data: bytes, epoch: int, piv: int) -> None:
-        self.channel = channel
-        self.data = data
-        self._device = device
-        self._request = (epoch, piv)
-
-    async def reply(self, data: bytes = b"", status: int = STATUS_DONE) -> None:
-        """Answer a command; LocalError for anything else. `status` 0 says that it was done."""
-        if self.channel != "command":
-            raise LocalError("only a command can be answered, not a message on %s" % self.channel)
-        self._device._respond(self._request, status, data)
-
-
-class Messages:
-    """The messages of the hub, one after the other; ends when the device is closed."""
-
-    def __init__(self, device: "Device") -> None:
-        self._device = device
-
-    def __aiter__(self) -> "Messages":
-        return self
-
-    async def __anext__(self) -> Message:
-        message = await self._device._next_message()
-        if message is None:
-            raise StopAsyncIteration
-        return message
 
 
 class Device:
@@ -136,10 +105,9 @@ class Device:
         stored = keystore.load(identity.SESSION)
         if stored is not None:
             self._resume(stored)
+        if self._end is not None and not retry:
+            raise self._end
         if self._session is None or self._session.state == device_session.REVOKED:
-            if self._session is not None and not retry:
-                self._state = REFUSED
-                raise RefusedError("the hub has revoked this device; ask again with retry=True")
             await self._enrol()
         self._task = asyncio.create_task(self._run())
         while stored is None and self._state == ENROLLED and self._end is None:
@@ -157,10 +125,8 @@ class Device:
         if number not in (topics.TELEMETRY, topics.BULK, topics.ALARM):
             raise LocalError("send on telemetry, bulk or alarm, not on %s" % channel)
         self._check()
-        if len(data) > device_session.MAX_PLAINTEXT:
-            raise LocalError(
-                "a message has at most %d bytes, this has %d" % (device_session.MAX_PLAINTEXT, len(data))
-            )
+        if len(data) > MAX_PLAINTEXT:
+            raise LocalError("a message has at most %d bytes, this has %d" % (MAX_PLAINTEXT, len(data)))
         if len(self._outgoing) >= self._settings.queue:
             raise LocalError("%d messages wait for the link already; send later" % len(self._outgoing))
         self._outgoing.append((number, bytes(data)))
@@ -222,21 +188,23 @@ class Device:
             raise
         self._adopt(result)
 
-    def _adopt(self, result: object) -> None:
-        self._pin = identity.Pin(self._pin.hub_id, self._pin.token, result.credential)  # type: ignore[attr-defined]
+    def _adopt(self, result: "events.Established") -> None:
+        self._pin = identity.Pin(self._pin.hub_id, self._pin.token, result.credential)
         self._session = device_session.enrol(
             self._host.crypto,
-            result.suite,  # type: ignore[attr-defined]
-            result.device_id,  # type: ignore[attr-defined]
-            result.attempt,  # type: ignore[attr-defined]
-            result.epoch,  # type: ignore[attr-defined]
-            result.keys,  # type: ignore[attr-defined]
+            result.suite,
+            result.device_id,
+            result.attempt,
+            result.epoch,
+            result.keys,
             self._host.clock.now(),
         )
         # What the old key sealed means nothing under the new one.
         self._unsent = []
+        self._end = None
         self._settle()
         identity.save_pin(self._host.keystore, self._pin)
+        self._host.keystore.erase(identity.REFUSED)
 
     def _tell(self, state: str, detail: str) -> None:
         if self._session is None:
@@ -282,11 +250,11 @@ class Device:
         clock = self._host.clock
         inbox = self._inbox = Inbox(self._link, clock)
         try:
-            while self._end is None and not self._enrol_again:
+            while not self._stopping():
                 session = self._living()
                 session.handle_timer(clock.now())
                 await self._pump(session)
-                if self._end is not None or self._enrol_again:
+                if self._stopping():
                     return
                 item = await inbox.wait(session.timer())
                 if item is not None and item[0] is not None:
@@ -368,16 +336,18 @@ class Device:
         except (EntropyError, LinkError) as error:
             self.trouble = error.detail
             return
-        if hasattr(result, "keys"):
+        if isinstance(result, events.Established):
             self._adopt(result)
 
-    def _respond(self, request: "tuple[int, int]", status: int, data: bytes) -> None:
+    def respond(self, request: "tuple[int, int]", status: int, data: bytes) -> None:
+        """Answer the command in record (epoch, PIV); `Message.reply` is how applications do it."""
         self._check()
         session = self._living()
         session.respond(request[0], request[1], status, data, self._host.clock.now())
         self._ring()
 
-    async def _next_message(self) -> "Message | None":
+    async def next_message(self) -> "Message | None":
+        """The next message, None once closed; `messages()` is how applications read them."""
         while not self._messages:
             if self._closed:
                 return None
@@ -392,6 +362,9 @@ class Device:
         if self._session is None:
             raise LocalError("onboard this device first")
         return self._session
+
+    def _stopping(self) -> bool:
+        return self._end is not None or self._enrol_again
 
     def _check(self) -> None:
         if self._end is not None:

@@ -154,8 +154,7 @@ class Enrolment:
         self._selected = selected
 
     def _devinfo(self) -> bytes:
-        entropy = self._host.entropy.report()
-        info = {DEVINFO_ENTROPY: entropy}
+        info: "dict[int, object]" = {DEVINFO_ENTROPY: self._host.entropy.report()}
         if self._settings.firmware:
             info[DEVINFO_FIRMWARE] = self._settings.firmware
         if self._settings.hardware:

@@ -44,9 +44,7 @@ async def create(host: "Host", signature: int, subject: str, hub_code: str, toke
     )
     await host.entropy.prepare(1)
     seed = host.entropy.random(32)
-    credential = make_ccs(
-        host.crypto, subject, signature, host.crypto.signature_public_key(signature, seed)
-    )
+    credential = make_ccs(host.crypto, subject, signature, host.crypto.signature_public_key(signature, seed))
     # The identity is last: a power cut before it leaves a keystore that can be initialised again.
     save_pin(host.keystore, pin)
     host.keystore.save(IDENTITY, encode([1, seed, credential.encoded]))

@@ -85,6 +85,12 @@ def device_key(crypto: "Crypto", hash_algorithm: int, root_key: bytes) -> bytes:
     return expand(crypto, hash_algorithm, root_key, constants.EXPAND_DEVICE_KEY, b"", length)
 
 
+def application_key(crypto: "Crypto", device_key: bytes, purpose: str) -> bytes:
+    """KMAC256(K_dev, purpose, 256, "handfast/1 app"), 32 bytes: one key for one purpose."""
+    length = constants.DEVICE_KEY_LENGTH
+    return crypto.kmac256(device_key, purpose.encode("utf-8"), length, constants.CUSTOM_APPLICATION)
+
+
 def next_secret(crypto: "Crypto", hash_algorithm: int, secret: bytes, epoch: int) -> bytes:
     """T_epoch out of T_{epoch-1}; the caller erases the latter. LocalError above 65535."""
     check_epoch(epoch)
