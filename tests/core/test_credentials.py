@@ -1,6 +1,6 @@
 """Credentials: one encoding each, named by kid or carried by value, nothing taken on trust."""
 
-from classic import Crypto
+from host_crypto import crypto
 from refusal import refused
 from vector_file import load
 
@@ -24,7 +24,6 @@ _PUBLIC_KEY = bytes([0x55]) * 1952
 
 
 def test_a_thumbprint_is_that_of_the_published_keys() -> None:
-    crypto = Crypto()
     for vector in load("cose"):
         fields = vector.fields
         algorithm, public_key = decode(fields["algorithm"]), fields["public_key"]
@@ -35,7 +34,6 @@ def test_a_thumbprint_is_that_of_the_published_keys() -> None:
 
 
 def test_a_credential_is_read_as_it_was_made() -> None:
-    crypto = Crypto()
     for subject in ("a", "sensor-7", "Fühler ☂", "x" * MAX_SUBJECT):
         made = make_ccs(crypto, subject, ML_DSA_65, _PUBLIC_KEY)
         assert decode_ccs(crypto, made.encoded) == made
@@ -46,14 +44,12 @@ def test_a_credential_is_read_as_it_was_made() -> None:
 
 
 def test_a_credential_without_a_name_is_not_made() -> None:
-    crypto = Crypto()
     refused(LocalError, make_ccs, crypto, "", ML_DSA_65, _PUBLIC_KEY)
     refused(LocalError, make_ccs, crypto, "x" * (MAX_SUBJECT + 1), ML_DSA_65, _PUBLIC_KEY)
     refused(LocalError, make_ccs, crypto, "ü" * (MAX_SUBJECT // 2 + 1), ML_DSA_65, _PUBLIC_KEY)
 
 
 def test_a_credential_of_another_form_is_refused() -> None:
-    crypto = Crypto()
     key = decode(make_ccs(crypto, "s", ML_DSA_65, _PUBLIC_KEY).encoded)[8][1]
     other_kid = dict(key)
     other_kid[2] = bytes(8)
@@ -87,7 +83,6 @@ def test_a_credential_of_another_form_is_refused() -> None:
 
 def test_a_credential_has_one_encoding() -> None:
     """CRED_x is signed as it came, so two encodings of one key would be two credentials."""
-    crypto = Crypto()
     encoded = make_ccs(crypto, "s", ML_DSA_65, _PUBLIC_KEY).encoded
     assert encoded[:4] == bytes.fromhex("a2026173")
     refused(DecodeError, decode_ccs, crypto, encoded + b"\x00")
@@ -98,7 +93,7 @@ def test_a_credential_has_one_encoding() -> None:
 
 
 def test_an_id_cred_by_kid_is_short_in_a_plaintext() -> None:
-    credential = make_ccs(Crypto(), "s", ML_DSA_65, _PUBLIC_KEY)
+    credential = make_ccs(crypto, "s", ML_DSA_65, _PUBLIC_KEY)
     id_cred = id_cred_by_kid(credential)
     assert decode(id_cred) == {4: credential.kid}
     assert kid_in(id_cred) == credential.kid
@@ -114,7 +109,6 @@ def test_the_examples_of_rfc_9528_for_a_kid_in_a_plaintext() -> None:
 
 
 def test_an_id_cred_by_value_holds_the_credential_byte_for_byte() -> None:
-    crypto = Crypto()
     credential = make_ccs(crypto, "s", ML_DSA_65, _PUBLIC_KEY)
     id_cred = id_cred_by_value(credential)
     assert id_cred == b"\xa1\x0e" + credential.encoded
@@ -125,7 +119,6 @@ def test_an_id_cred_by_value_holds_the_credential_byte_for_byte() -> None:
 
 
 def test_an_id_cred_by_reference_holds_no_credential() -> None:
-    crypto = Crypto()
     for id_cred in ("a1044132", "a11822822e4879f2a41b510c1f9b", "a204410a0a410b"):
         assert credential_in(crypto, bytes.fromhex(id_cred)) is None
     # kid together with kid context is not the short form.
@@ -136,7 +129,6 @@ def test_an_id_cred_by_reference_holds_no_credential() -> None:
 
 
 def test_an_id_cred_by_value_that_is_no_ccs_of_ours_is_refused() -> None:
-    crypto = Crypto()
     for ccs in ({}, 7, b"ccs", {2: "s"}):
         refused(DecodeError, credential_in, crypto, encode({14: ccs}))
 

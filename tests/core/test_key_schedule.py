@@ -1,6 +1,6 @@
 """EDHOC_Extract, EDHOC_KDF and what the key schedule makes of them."""
 
-from classic import Crypto
+from host_crypto import crypto
 from refusal import refused
 from vector_file import load
 
@@ -14,7 +14,6 @@ _TH = bytes([0x54]) * 64
 
 
 def test_extract_and_expand_give_the_known_answers() -> None:
-    crypto = Crypto()
     checked = 0
     for vector in load("key_schedule"):
         fields = vector.fields
@@ -34,21 +33,18 @@ def test_extract_and_expand_give_the_known_answers() -> None:
 
 
 def test_a_prk_is_as_long_as_the_hash() -> None:
-    crypto = Crypto()
     for algorithm, length in ((SHA_256, 32), (SHA_384, 48), (SHAKE256, 64)):
         assert len(extract(crypto, algorithm, b"", b"ikm")) == length
 
 
 def test_a_shorter_output_is_another_output() -> None:
     """The length is an input: cutting a MAC or key short gives none that the protocol knows."""
-    crypto = Crypto()
     for algorithm in (SHA_256, SHA_384, SHAKE256):
         long = expand(crypto, algorithm, _PRK, 2, b"context", 64)
         assert expand(crypto, algorithm, _PRK, 2, b"context", 32) != long[:32]
 
 
 def test_hkdf_ends_and_kmac_does_not() -> None:
-    crypto = Crypto()
     for algorithm in (SHA_256, SHA_384):
         limit = 255 * HASHES[algorithm].length
         assert len(expand(crypto, algorithm, _PRK, 0, b"", limit)) == limit
@@ -57,7 +53,6 @@ def test_hkdf_ends_and_kmac_does_not() -> None:
 
 
 def test_every_suite_gets_keys_of_its_lengths() -> None:
-    crypto = Crypto()
     for number in SUITES:
         row = suite(number)
         schedule = KeySchedule(crypto, row)
@@ -78,7 +73,7 @@ def test_every_suite_gets_keys_of_its_lengths() -> None:
 
 def test_every_derivation_has_its_own_label() -> None:
     """From one PRK, one transcript hash and one length no two of them give the same bytes."""
-    schedule = KeySchedule(Crypto(), suite(-21))
+    schedule = KeySchedule(crypto, suite(-21))
     values = [
         schedule.keystream_2(_PRK, _TH, 64),
         schedule.salt_3e2m(_PRK, _TH),
@@ -104,7 +99,7 @@ def test_a_mac_covers_the_identifier_as_it_is_on_the_wire() -> None:
 
 
 def test_a_transcript_covers_every_byte_of_what_was_sent() -> None:
-    schedule = KeySchedule(Crypto(), suite(-23))
+    schedule = KeySchedule(crypto, suite(-23))
     assert schedule.th_2(b"g_y", b"m") != schedule.th_2(b"g_y", b"n")
     assert schedule.th_2(b"g_y", b"m") != schedule.th_2(b"g_z", b"m")
     assert schedule.th_3(_TH, b"p", b"c") == schedule.hash(encode(_TH) + b"pc")

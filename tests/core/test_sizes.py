@@ -4,7 +4,7 @@ No EAD, identifiers of one byte, kids of eight, subjects of 38 characters for th
 11 for the hub.
 """
 
-from classic import Crypto
+from host_crypto import crypto
 
 from handfast.core import messages
 from handfast.core.credentials import id_cred_by_kid, id_cred_by_value, make_ccs
@@ -40,8 +40,8 @@ def test_message_sizes_are_those_of_the_design() -> None:
 def _sizes(number: int, device_by_value: bool, hub_by_value: bool) -> "tuple[int, int, int, int]":
     row = suite(number)
     kem, signature, tag = KEMS[row.kem], SIGNATURES[row.signature], AEADS[row.aead].tag_length
-    device = make_ccs(Crypto(), _DEVICE, row.signature, bytes(signature.public_key))
-    hub = make_ccs(Crypto(), _HUB, row.signature, bytes(signature.public_key))
+    device = make_ccs(crypto, _DEVICE, row.signature, bytes(signature.public_key))
+    hub = make_ccs(crypto, _HUB, row.signature, bytes(signature.public_key))
     id_cred_i = id_cred_by_value(device) if device_by_value else id_cred_by_kid(device)
     id_cred_r = id_cred_by_value(hub) if hub_by_value else id_cred_by_kid(hub)
     proof = bytes(signature.signature)
