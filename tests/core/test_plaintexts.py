@@ -18,10 +18,11 @@ def test_every_control_record_comes_back() -> None:
 
 
 def test_any_other_control_record_is_refused() -> None:
+    long_attempt, text = ATTEMPT + b"\x00", "0123456789abcdef"
     for item in (
-        None, 0, [], {}, b"", "fin", [0], [0, None], [0, ATTEMPT[1:]], [0, ATTEMPT, 0], [0, "0123456789abcdef"],
-        [1], [1, ATTEMPT + b"\x00"], [2, None], [2, ATTEMPT], [3, 0], [4], [4, b"lost"], [4, "x" * 129], [4, None],
-        [5], [-1], [True], [False, ATTEMPT], [[0], ATTEMPT],
+        None, 0, [], {}, b"", "fin", [0], [0, None], [0, ATTEMPT[1:]], [0, ATTEMPT, 0], [0, text], [1],
+        [1, long_attempt], [2, None], [2, ATTEMPT], [3, 0], [4], [4, b"lost"], [4, "x" * 129], [4, None], [5],
+        [-1], [True], [False, ATTEMPT], [[0], ATTEMPT],
     ):  # fmt: skip
         refused(DecodeError, plaintexts.decode_control, cbor.encode(item))
     for plaintext in (b"", b"\x82\x00", b"\x81\x02\x00", b"\x81\x18\x02"):
@@ -48,7 +49,8 @@ def test_a_response_names_its_request() -> None:
 
 def test_any_other_response_is_refused() -> None:
     for item in (
-        [], [[3, 7], 0], [[3], 0, b""], [[3, 7, 1], 0, b""], [[3, -1], 0, b""], [[-3, 7], 0, b""], [[3, 7], -1, b""],
-        [[3, 7], 0, "ok"], [[True, 7], 0, b""], [[3, 7], False, b""], [3, 0, b""], [[3, 7], 0, b"", 1], None,
+        None, [], [[3, 7], 0], [[3], 0, b""], [[3, 7, 1], 0, b""], [[3, -1], 0, b""], [[-3, 7], 0, b""],
+        [[3, 7], -1, b""], [[3, 7], 0, "ok"], [[True, 7], 0, b""], [[3, 7], False, b""], [3, 0, b""],
+        [[3, 7], 0, b"", 1],
     ):  # fmt: skip
         refused(DecodeError, plaintexts.decode_response, cbor.encode(item))
