@@ -1,0 +1,264 @@
+"""The hub's configuration: one hub.toml into frozen models, checked before anything is opened.
+
+Every key has a default except `name`. An environment variable HANDFAST_HUB_<KEY> or
+HANDFAST_HUB_<SECTION>__<KEY> wins over the file. An unknown key is an error that names the
+nearest right one. Paths are relative to the folder of the file. Secrets stand in files of their
+own, never in here.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from handfast.core.errors import LocalError
+from handfast.core.suites import DEFAULT_SUITES, SUITES
+
+ENV_PREFIX = "HANDFAST_HUB_"
+ENV_FILE = ENV_PREFIX + "CONFIG"
+DEFAULT_FILE = "hub.toml"
+
+
+class ConfigError(LocalError):
+    """hub.toml cannot be used; the text names the key and what to write instead."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Mqtt(_Section):
+    """The broker: `[mqtt]`."""
+
+    broker: Literal["embedded", "external"] = "embedded"
+    """`embedded` runs a small broker inside the hub, for demos and a few hundred devices; `external`
+    connects to Mosquitto or any other MQTT 3.1.1 broker."""
+
+    host: str = "127.0.0.1"
+    """Where the broker is, or where the embedded one listens."""
+
+    port: int = Field(default=1883, ge=0, le=65535)
+    """Its TCP port; 0 lets the embedded broker take a free one."""
+
+    username: str | None = None
+    """The hub's user name at the broker."""
+
+    password_file: Path | None = None
+    """A file whose first line is the hub's password at the broker."""
+
+    tls: bool = False
+    """Speak TLS with the broker. Security does not rest on it; it hides who talks when."""
+
+    ca: Path | None = None
+    """PEM file with the roots to trust instead of the machine's own."""
+
+    certificate: Path | None = None
+    """PEM file with the hub's client certificate, or the embedded broker's certificate."""
+
+    key: Path | None = None
+    """PEM file with the private key of `certificate`."""
+
+    unacknowledged: int = Field(default=1024, ge=1, le=65535)
+    """How many PUBLISH packets may wait for their acknowledgement before the hub stops reading."""
+
+
+class Policy(_Section):
+    """Who may join: `[policy]`."""
+
+    admit: frozenset[Literal["thumbprint", "token", "approval"]] = frozenset(
+        ("thumbprint", "token", "approval")
+    )
+    """The ways in. `thumbprint`: the operator entered the claim code before. `token`: the device proves a
+    token. `approval`: an unknown device waits until an operator approves it; without this it is refused."""
+
+    entropy: Literal["any", "quantum"] = "any"
+    """`quantum` takes only devices whose DEVINFO claims a quantum source that passed its health tests; a
+    simulated source never satisfies it. It is a claim by the device, authenticated, but not proof."""
+
+    reenrol: bool = True
+    """Whether an onboarded device may enrol again by itself, with the same identity."""
+
+    retry_seconds: int = Field(default=60, ge=1, le=86400)
+    """How long a device that waits for approval is told to wait before it asks again."""
+
+
+class Limits(_Section):
+    """What the hub spends on strangers: `[limits]`."""
+
+    half_open: int = Field(default=4096, ge=1)
+    """Handshakes that may be under way at once; random early drop begins at half of it."""
+
+    signatures_per_second: float = Field(default=2000.0, gt=0)
+    """The rate of the bucket that message_1 draws from."""
+
+    verifications_per_second: float = Field(default=2000.0, gt=0)
+    """The rate of the bucket that message_3 draws from."""
+
+    session_seconds: float = Field(default=60.0, ge=1, le=600)
+    """How long a handshake may take."""
+
+    workers: int = Field(default=0, ge=0, le=256)
+    """Threads for signing and verifying; 0 means one for each processor."""
+
+
+class Retention(_Section):
+    """What the registry keeps: `[retention]`."""
+
+    readings: int = Field(default=100_000, ge=0)
+    """Readings kept for `listen`; the oldest go first. 0 delivers without keeping."""
+
+    events: int = Field(default=100_000, ge=1000)
+    """Rows of the audit log that are kept."""
+
+
+class Log(_Section):
+    """What the hub writes to standard error: `[log]`."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least serious message that is written."""
+
+    format: Literal["console", "json"] = "console"
+    """`json` writes one object a line."""
+
+
+class HubConfig(BaseSettings):
+    """The whole of hub.toml."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+    )
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    """The hub's name: letters, digits, dot, dash and underscore, at most 63. Part of its credential."""
+
+    database: str = "hub.sqlite"
+    """The registry: the path of a SQLite file, or a SQLAlchemy URL."""
+
+    master_key: Path = Path("master.key")
+    """The file with the key that seals every secret in the database. Keep a copy, apart from the backups."""
+
+    suites: tuple[int, ...] = DEFAULT_SUITES
+    """Cipher suites that are accepted; all need the same signature algorithm, that of the hub's key."""
+
+    linger_seconds: float = Field(default=0.005, ge=0, le=1)
+    """Under load a database transaction waits this long for company; it trades latency for CPU."""
+
+    mqtt: Mqtt = Mqtt()
+    policy: Policy = Policy()
+    limits: Limits = Limits()
+    retention: Retention = Retention()
+    log: Log = Log()
+
+    @field_validator("suites")
+    @classmethod
+    def _suites_exist(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        unknown = [number for number in value if number not in SUITES]
+        if unknown or not value:
+            raise ValueError(f"expected some of {sorted(SUITES, reverse=True)}, got {list(value)}")
+        if len({SUITES[number].signature for number in value}) > 1:
+            raise ValueError(f"{list(value)} need different signature keys; a hub has one")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before the file, and nothing else."""
+        return env_settings, init_settings
+
+
+def load_config(path: Path) -> HubConfig:
+    """Read and check `path`; ConfigError with one line for each thing that is wrong."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no {path}; run 'handfast-hub init --name NAME', or name another file with --config"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    unknown = list(_unknown_variables(os.environ))
+    if unknown:
+        raise ConfigError("\n".join(unknown))
+    try:
+        config = HubConfig(**content)
+    except ValidationError as error:
+        sentences = [_sentence(str(path), dict(item)) for item in error.errors(include_url=False)]
+        raise ConfigError("\n".join(sentences)) from None
+    return _anchored(config, path.resolve().parent)
+
+
+def fields() -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections in the order of the file, ("", HubConfig) first; for documents and suggestions."""
+    yield "", HubConfig
+    for name, field in HubConfig.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield name, field.annotation
+
+
+def _anchored(config: HubConfig, folder: Path) -> HubConfig:
+    """`config` with every relative path resolved from `folder`."""
+    update: dict[str, Any] = {"master_key": folder / config.master_key}
+    if "://" not in config.database:
+        update["database"] = str(folder / config.database)
+    for section, _ in fields():
+        model = getattr(config, section, None)
+        if isinstance(model, BaseModel):
+            paths = {key: folder / value for key, value in model if isinstance(value, Path)}
+            update[section] = model.model_copy(update=paths)
+    return config.model_copy(update=update)
+
+
+def _sentence(file: str, error: dict[str, Any]) -> str:
+    *section, key = (str(part) for part in error["loc"]) if error["loc"] else ("",)
+    where = f"{file}: [{section[0]}] " if section else f"{file}: "
+    if error["type"] == "extra_forbidden":
+        return f"{where}has no key '{key}'; {_nearest(section[0] if section else '', key)}"
+    if error["type"] == "missing":
+        return f"{where}needs the key '{key}'"
+    path = ".".join([*section, key])
+    expected = (
+        "expected a table" if error["type"] == "model_type" else error["msg"].removeprefix("Value error, ")
+    )
+    return f"{file}: '{path}' is {error.get('input')!r}: {expected}"
+
+
+def _nearest(section: str, key: str) -> str:
+    """What the writer of an unknown `key` most likely meant."""
+    names = {name: list(model.model_fields) for name, model in fields()}
+    here = difflib.get_close_matches(key, names.get(section, []), n=1, cutoff=0.5)
+    if here:
+        return f"did you mean '{here[0]}'?"
+    everywhere = {f"{name}.{entry}" if name else entry: entry for name in names for entry in names[name]}
+    for path, entry in everywhere.items():
+        if difflib.get_close_matches(key, [entry], n=1, cutoff=0.8):
+            return f"did you mean '{path}'?"
+    return f"the keys are {', '.join(names.get(section, []))}"
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    known = {ENV_FILE}
+    for section, model in fields():
+        prefix = ENV_PREFIX + (f"{section.upper()}__" if section else "")
+        known.update(prefix + key.upper() for key in model.model_fields)
+    for name in sorted(environment):
+        if name.startswith(ENV_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield f"the environment variable {name} is no setting of the hub{hint}"

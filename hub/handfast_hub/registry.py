@@ -1,0 +1,225 @@
+"""The registry as the hub sees it: an asyncio face over one database thread (`registry_group.py`).
+
+Every call is one item of a group commit; what it answers is on the disk. What a call takes and gives
+stands beside the transaction that does it: enrolment, delivery, traffic, devices, tokens.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from handfast.core.credentials import Identity
+from handfast.core.hub_session import Ring
+from handfast.ports import Crypto
+from handfast_hub import migrations, registry_devices, registry_lease, registry_traffic
+from handfast_hub.config import HubConfig
+from handfast_hub.identity import load_identity
+from handfast_hub.registry_delivery import Delivery, DeliveryTransaction
+from handfast_hub.registry_devices import Ask
+from handfast_hub.registry_engine import foreign_commits, open_engine, translated
+from handfast_hub.registry_enrolment import (
+    Pended,
+    Pending,
+    PendingTransaction,
+    Question,
+    Refusal,
+    Standing,
+    admission,
+)
+from handfast_hub.registry_group import GroupCommit, Operation
+from handfast_hub.registry_operator import Operator
+from handfast_hub.registry_traffic import Answer, Command, Dispatch, RingReads, Stored
+from handfast_hub.schema import devices, events
+from handfast_hub.tokens import TokenStock
+from handfast_hub.vault import open_vault
+
+# What `watch` tells of. Enrolments are not among it: the hub that made them knows.
+WATCHED = ("admitted", "refused", "revoked", "token", "withdrawn", "command")
+# How often another process is looked for, in seconds; a look costs some 60 us.
+WATCH_SECONDS = 0.2
+
+
+class Change(NamedTuple):
+    """Something that an operator did; `device_id` is None when it is about no device."""
+
+    number: int
+    at: float
+    kind: str
+    thumbprint: bytes | None
+    device_id: bytes | None
+    detail: str
+
+
+class Registry:
+    """Open with `Registry.open`, close with `close`; belongs to one event loop."""
+
+    def __init__(
+        self, config: HubConfig, engine: Engine, crypto: Crypto, random: Callable[[int], bytes]
+    ) -> None:
+        vault = open_vault(config.master_key)
+        with translated(config.database), engine.connect() as connection:
+            found = load_identity(connection, vault, crypto)
+            self._seen: int = connection.scalar(sa.select(sa.func.max(events.c.id))) or 0
+        self.identity: Identity = found.identity
+        self.hub_id: bytes = found.identity.credential.thumbprint
+        self.tokens = TokenStock(vault, crypto)
+        self._holder = registry_lease.holder_name(random(8))
+        self._engine = engine
+        self._poke = asyncio.Event()
+        self._leased = False
+        self._group = GroupCommit(engine, config.database, config.linger_seconds)
+        delivery = DeliveryTransaction(vault, config.retention.readings, config.retention.events)
+        # By rank: revocations first, so that nothing else of their group slips through; deliveries
+        # before reservations, because a bound belongs to an epoch.
+        self._pend: Operation[Pending, Pended | Refusal] = Operation(PendingTransaction(vault), rank=1)
+        self._deliver = Operation(delivery, rank=2)
+        self._load = Operation(RingReads(vault), reading=True)
+        self._stock = Operation(self.tokens.load, reading=True)
+        self.operator = Operator(self._group, vault, crypto, random, self._changed)
+
+    @classmethod
+    async def open(
+        cls, config: HubConfig, crypto: Crypto, random: Callable[[int], bytes] = os.urandom
+    ) -> "Registry":
+        """Open the database that `init` made, moving it to the newest schema when it is older."""
+        engine = open_engine(config.database)
+        try:
+            with translated(config.database):
+                migrations.upgrade(engine)
+            registry = cls(config, engine, crypto, random)
+        except BaseException:
+            engine.dispose()
+            raise
+        await registry._group.submit(registry._stock, None)
+        return registry
+
+    async def close(self) -> None:
+        """Finish what waits, give the lease back and close; may be called twice."""
+        if self._leased:
+            self._leased = False
+            await self._group.submit(_RELEASE, registry_lease.Claim(self.hub_id, self._holder, time.time()))
+        await self._group.close()
+        self._engine.dispose()
+
+    async def serve(self) -> int:
+        """Take the lease, and give the first of 2^32 `born` numbers that no process had before.
+
+        RegistryLocked when another process serves this hub. Call `renew` three times in
+        registry_lease.LEASE_SECONDS from then on.
+        """
+        await self.renew()
+        born: int = await self._group.submit(_BORN, None)
+        return born
+
+    async def renew(self) -> None:
+        """Keep the lease; RegistryLocked when it was lost to another process."""
+        await self._group.submit(_LEASE, registry_lease.Claim(self.hub_id, self._holder, time.time()))
+        self._leased = True
+
+    async def admission(self, question: Question) -> Standing:
+        """What is known of a device that wants to join."""
+        return await self._group.submit(_ADMISSION, question)
+
+    async def ask(self, ask: Ask) -> None:
+        """Let a device wait for an operator, who finds it in `handfast-hub devices`."""
+        await self._group.submit(_ASK, ask)
+
+    async def pend(self, pending: Pending) -> Pended | Refusal:
+        """Write a granted key before its message_4 leaves."""
+        return await self._group.submit(self._pend, pending)
+
+    async def answers(self, since: float) -> list[Answer]:
+        """R5 over a restart: every message_4 that may be asked for again, of keys pending since then."""
+        return await self._group.submit(_ANSWERS, since)
+
+    async def load(self, device_id: bytes, now: float) -> Stored | None:
+        """A device with its ring; None when there is none. Read it once and keep it."""
+        return await self._group.submit(self._load, (device_id, now))
+
+    async def deliver(self, delivery: Delivery) -> Refusal | None:
+        """Commit an opened record; None for done. After a refusal the ring has to be loaded anew."""
+        return await self._group.submit(self._deliver, delivery)
+
+    async def reserve(self, ring: Ring) -> Refusal | None:
+        """Commit the send bound of the active key before a record beyond the old one leaves."""
+        return await self._group.submit(_RESERVE, ring)
+
+    async def last_records(self, device_id: bytes, epoch: int, now: float) -> list[bytes]:
+        """What a revoked device is answered with, on channel 0; empty after 24 hours."""
+        return await self._group.submit(_LAST, (device_id, epoch, now))
+
+    async def waiting_commands(self, device_ids: Sequence[bytes], now: float) -> list[Command]:
+        """The commands that wait for these devices, oldest first."""
+        return await self._group.submit(_COMMANDS, (device_ids, now))
+
+    async def dispatch(self, dispatch: Dispatch) -> bool:
+        """Mark a command as sent before its record leaves; False: send nothing."""
+        return await self._group.submit(_DISPATCH, dispatch)
+
+    async def expire_commands(self, now: float) -> int:
+        """Mark the commands that waited too long; how many."""
+        return await self._group.submit(_EXPIRE, now)
+
+    async def watch(self) -> AsyncIterator[Change]:
+        """What operators do from now on, in this process or another, within WATCH_SECONDS.
+
+        Tokens that were made are known to `tokens` before their change is told.
+        """
+        commits: int | None = -1
+        while True:
+            now_at = await self._group.submit(_FOREIGN, None)
+            if now_at is None or now_at != commits or self._poke.is_set():
+                commits = now_at
+                self._poke.clear()
+                changes = await self._group.submit(_CHANGES, self._seen)
+                if any(change.kind == "token" for change in changes):
+                    await self._group.submit(self._stock, None)
+                for change in changes:
+                    self._seen = change.number
+                    yield change
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._poke.wait(), WATCH_SECONDS)
+
+    def _changed(self) -> None:
+        self._poke.set()
+
+
+def _changes(connection: Connection, items: Sequence[int]) -> list[list[Change]]:
+    statement = (
+        sa.select(events, devices.c.device_id)
+        .outerjoin(devices, devices.c.thumbprint == events.c.thumbprint)
+        .where(events.c.kind.in_(WATCHED))
+        .order_by(events.c.id)
+    )
+    return [
+        [
+            Change(row.id, row.at, row.kind, row.thumbprint, row.device_id, row.detail)
+            for row in connection.execute(statement.where(events.c.id > seen))
+        ]
+        for seen in items
+    ]
+
+
+def _foreign(connection: Connection, items: Sequence[None]) -> list[int | None]:
+    return [foreign_commits(connection)] * len(items)
+
+
+_ADMISSION = Operation(admission, reading=True)
+_ASK = Operation(registry_devices.ask, rank=4)
+_RESERVE = Operation(registry_traffic.reserve, rank=3)
+_LAST = Operation(registry_traffic.last_records, reading=True)
+_ANSWERS = Operation(registry_traffic.answers, reading=True)
+_COMMANDS = Operation(registry_traffic.waiting_commands, reading=True)
+_DISPATCH = Operation(registry_traffic.dispatch, rank=4)
+_EXPIRE = Operation(registry_traffic.expire_commands, rank=5)
+_LEASE = Operation(registry_lease.acquire, rank=6)
+_RELEASE = Operation(registry_lease.release, rank=6)
+_BORN = Operation(registry_lease.reserve_born, rank=6)
+_FOREIGN = Operation(_foreign, reading=True)
+_CHANGES = Operation(_changes, reading=True)

@@ -1,0 +1,295 @@
+"""The registry's part in an enrolment: what is known of a device, and the pending transaction.
+
+Each operation takes all items of a group and gives one outcome for each (`registry_group.py`). R1
+and R2 are applied by handfast.core.hub_session to what the transaction itself has read; R6 is the
+primary key of `bindings`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from handfast.core import hub_session
+from handfast.core.credentials import Credential
+from handfast.core.errors import UnexpectedMessageError
+from handfast.core.hub_session import Key, Ring
+from handfast.core.replay import encode_window
+from handfast_hub import policy
+from handfast_hub.registry_reads import (
+    DeviceRow,
+    TokenState,
+    device_by_kid,
+    devices_by_thumbprint,
+    orders,
+    root_aad,
+    standing,
+    state_aad,
+    token_states,
+)
+from handfast_hub.schema import ADMITTED, JOINING, ONBOARDED, SHUT_OUT, bindings, devices, keys, tokens
+from handfast_hub.vault import Vault
+
+
+class Question(NamedTuple):
+    """Who asks to join: by `thumbprint` (32 bytes), or by `kid` (8 bytes) when that is what it sent."""
+
+    thumbprint: bytes | None
+    kid: bytes | None
+    token_id: bytes | None
+    now: float
+
+
+class Standing(NamedTuple):
+    """What the registry knows of a device; `thumbprint`, `state`, `device_id` are None when nothing.
+
+    `epoch` is what the next pending key must have. `token` is a standing of policy.py. `credential` is
+    the encoded CCS, only for a question by kid: that of the device that came first, because anyone
+    may grind a thumbprint that begins with the same 8 bytes.
+    """
+
+    thumbprint: bytes | None
+    state: str | None
+    device_id: bytes | None
+    epoch: int
+    token: str
+    credential: bytes | None
+
+
+class Pending(NamedTuple):
+    """A granted handshake, to be written before its message_4 leaves the hub.
+
+    `device_id` is that of the Standing, or 8 random bytes for a new device. `have` is the attempt of
+    ROOTC, or None. `c_r`, `message_3_hash` (SHA-256) and `message_4` (the payload) serve R5. `reason`
+    is the policy's, for the operator.
+    """
+
+    credential: Credential
+    device_id: bytes
+    key: Key
+    root_key: bytes
+    have: bytes | None
+    token_id: bytes | None
+    c_r: bytes
+    message_3_hash: bytes
+    message_4: bytes
+    devinfo: bytes | None
+    reason: str
+    now: float
+
+
+class Pended(NamedTuple):
+    """The key is on the disk. `ring` is the whole ring, or None when older keys have to be loaded."""
+
+    ring: Ring | None
+
+
+class Refusal(NamedTuple):
+    """Nothing was written. `status` is the code of STATUS, None for silence; `reason` is for the log."""
+
+    status: int | None
+    reason: str
+
+
+def admission(connection: Connection, items: Sequence[Question]) -> list[Standing]:
+    """Answer each Question; writes nothing."""
+    found = devices_by_thumbprint(connection, (item.thumbprint for item in items if item.thumbprint))
+    rows = [_find(connection, found, item) for item in items]
+    rings = orders(connection, [row for row in rows if row is not None])
+    names = [
+        row.thumbprint if row is not None else item.thumbprint or b""
+        for item, row in zip(items, rows, strict=True)
+    ]
+    asked = [(item.token_id, name) for item, name in zip(items, names, strict=True)]
+    states = token_states(connection, asked)
+    answers = []
+    for item, row, name in zip(items, rows, names, strict=True):
+        token = standing(states, item.token_id, name, item.now)
+        if row is None:
+            answers.append(Standing(None, None, None, 0, token, None))
+            continue
+        epoch = hub_session.next_epoch(rings[row.device_id])
+        credential = row.credential if item.thumbprint is None else None
+        answers.append(Standing(row.thumbprint, row.state, row.device_id, epoch, token, credential))
+    return answers
+
+
+class PendingTransaction:
+    """The pending transaction; secrets are sealed by `vault` on their way in."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def __call__(self, connection: Connection, items: Sequence[Pending]) -> list[Pended | Refusal]:
+        """Write each pending key with everything that belongs to it, or say why not."""
+        known = devices_by_thumbprint(connection, (item.credential.thumbprint for item in items))
+        rings = orders(connection, list(known.values()))
+        asked = [(item.token_id, item.credential.thumbprint) for item in items]
+        states = token_states(connection, asked)
+        writes = _Writes(self._vault)
+        outcomes: list[Pended | Refusal] = []
+        # Of two items in one group that touch the same device or single token the second one waits
+        # for its device to try again: it was judged by what the first has changed.
+        touched: set[bytes] = set()
+        for item in items:
+            thumbprint = item.credential.thumbprint
+            row = known.get(thumbprint)
+            ring = hub_session.empty(item.device_id) if row is None else rings[row.device_id]
+            token = standing(states, item.token_id, thumbprint, item.now)
+            refusal = _refusal(item, row, ring, token)
+            if thumbprint in touched or item.token_id in touched:
+                refusal = Refusal(None, "another handshake of this device or token was faster")
+            if refusal is not None:
+                outcomes.append(refusal)
+                continue
+            touched.add(thumbprint)
+            if token == policy.LIVE and item.token_id is not None:
+                state = states[item.token_id]
+                writes.bind(state, item)
+                states[item.token_id] = state._replace(used=state.used + 1)
+                if not state.shared:
+                    touched.add(item.token_id)
+            outcomes.append(writes.pend(item, row, ring))
+        writes.execute(connection)
+        return outcomes
+
+
+def _find(connection: Connection, found: dict[bytes, DeviceRow], item: Question) -> DeviceRow | None:
+    if item.thumbprint is not None:
+        return found.get(item.thumbprint)
+    return None if item.kid is None else device_by_kid(connection, item.kid)
+
+
+def _refusal(item: Pending, row: DeviceRow | None, ring: Ring, token: str) -> Refusal | None:
+    """Why `item` may not be written, judged by what this transaction has read."""
+    if row is not None and row.state in SHUT_OUT:
+        return Refusal(policy.STATUS_REFUSED, f"it was {row.state}")
+    admitted = row is not None and row.state in (ADMITTED, ONBOARDED)
+    if not admitted and token not in (policy.LIVE, policy.BOUND):
+        return Refusal(policy.STATUS_REFUSED, policy.TOKEN_REASONS.get(token, "nothing admits it any more"))
+    if ring.device_id != item.device_id or hub_session.next_epoch(ring) != item.key.epoch:
+        return Refusal(None, "its keys changed during the handshake")
+    try:
+        hub_session.add_pending(ring, item.key, item.have)
+    except UnexpectedMessageError as error:
+        return Refusal(None, error.detail)
+    return None
+
+
+# One row for each statement of the transaction; SQLAlchemy compiles each once.
+_INSERT_DEVICE = sa.insert(devices)
+_UPDATE_DEVICE = (
+    sa.update(devices)
+    .where(devices.c.device_id == sa.bindparam("of_device"))
+    .values(
+        state=sa.bindparam("state"),
+        reason=sa.bindparam("reason"),
+        highest_epoch=sa.bindparam("highest_epoch"),
+        devinfo=sa.bindparam("devinfo"),
+        credential=sa.bindparam("credential"),
+    )
+)
+_DELETE_KEY = sa.delete(keys).where(
+    keys.c.device_id == sa.bindparam("of_device"), keys.c.attempt == sa.bindparam("of_attempt")
+)
+_INSERT_KEY = sa.insert(keys)
+_INSERT_BINDING = sa.insert(bindings)
+_USE_TOKEN = (
+    sa.update(tokens).where(tokens.c.token_id == sa.bindparam("of_token")).values(used=sa.bindparam("used"))
+)
+
+
+class _Writes:
+    """The rows of one group, one executemany for each statement."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._rows: dict[sa.Executable, list[dict[str, Any]]] = {
+            _INSERT_DEVICE: [],
+            _UPDATE_DEVICE: [],
+            _DELETE_KEY: [],
+            _INSERT_KEY: [],
+            _INSERT_BINDING: [],
+            _USE_TOKEN: [],
+        }
+
+    def pend(self, item: Pending, row: DeviceRow | None, ring: Ring) -> Pended:
+        """The rows of one pending key of the device in `row`, whose ring is `ring`."""
+        after = hub_session.add_pending(ring, item.key, item.have)
+        kept = {key.attempt for key in after.pendings}
+        for key in ring.pendings:
+            if key.attempt not in kept:
+                self._rows[_DELETE_KEY].append({"of_device": item.device_id, "of_attempt": key.attempt})
+        if row is None:
+            self._rows[_INSERT_DEVICE].append(_new_device(item, after))
+        else:
+            state = row.state if row.state in (ADMITTED, ONBOARDED) else JOINING
+            self._rows[_UPDATE_DEVICE].append(
+                {
+                    "of_device": item.device_id,
+                    "state": state,
+                    "reason": item.reason,
+                    "highest_epoch": after.highest_epoch,
+                    "devinfo": item.devinfo,
+                    "credential": item.credential.encoded,
+                }
+            )
+        self._rows[_INSERT_KEY].append(self._key(item))
+        return Pended(after if after.active is None and len(after.pendings) == 1 else None)
+
+    def bind(self, token: TokenState, item: Pending) -> None:
+        """R6: the token takes this device into its next slot."""
+        self._rows[_INSERT_BINDING].append(
+            {
+                "token_id": token.token_id,
+                "slot": token.used,
+                "thumbprint": item.credential.thumbprint,
+                "bound_at": item.now,
+                "consumed_at": None,
+            }
+        )
+        self._rows[_USE_TOKEN].append({"of_token": token.token_id, "used": token.used + 1})
+
+    def execute(self, connection: Connection) -> None:
+        """Send everything to the database."""
+        for statement, rows in self._rows.items():
+            if rows:
+                connection.execute(statement, rows)
+
+    def _key(self, item: Pending) -> dict[str, Any]:
+        key, thumbprint = item.key, item.credential.thumbprint
+        state = hub_session.encode_key(key)
+        return {
+            "device_id": item.device_id,
+            "attempt": key.attempt,
+            "active": 0,
+            "born": key.born,
+            "epoch": key.epoch,
+            "send_bound": key.send_bound,
+            "window": encode_window(key.window),
+            "sealed_state": self._vault.seal(state, state_aad(thumbprint, key.attempt)),
+            "sealed_root": self._vault.seal(item.root_key, root_aad(thumbprint, key.attempt)),
+            "c_r": item.c_r,
+            "message_3_hash": item.message_3_hash,
+            "message_4": item.message_4,
+            "token_id": item.token_id,
+            "created_at": item.now,
+        }
+
+
+def _new_device(item: Pending, ring: Ring) -> dict[str, Any]:
+    return {
+        "device_id": item.device_id,
+        "thumbprint": item.credential.thumbprint,
+        "state": JOINING,
+        "label": "",
+        "reason": item.reason,
+        "highest_epoch": ring.highest_epoch,
+        "lookahead": ring.lookahead,
+        "created_at": item.now,
+        "onboarded_at": None,
+        "seen_at": None,
+        "devinfo": item.devinfo,
+        "credential": item.credential.encoded,
+    }

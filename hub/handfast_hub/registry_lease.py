@@ -1,0 +1,92 @@
+"""One hub process for one hub key, and the numbers that must grow from process to process."""
+
+import os
+import socket
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from handfast_hub.registry_engine import RegistryError, RegistryLocked
+from handfast_hub.schema import hub, lease
+
+# A holder that does not renew for this long is taken for dead. Renewed three times as often.
+LEASE_SECONDS = 30.0
+# R1: each process numbers its sessions out of a block of its own. Born is below 2^63 in the
+# database, so there are 2^31 starts.
+BORN_BLOCK = 1 << 32
+
+
+class Claim(NamedTuple):
+    """`holder` wants the lease of `hub_id` at the time `now`."""
+
+    hub_id: bytes
+    holder: str
+    now: float
+
+
+def holder_name(nonce: bytes) -> str:
+    """The name of this process: host, process number and a nonce."""
+    return f"{socket.gethostname()}:{os.getpid()}:{nonce.hex()}"
+
+
+def acquire(connection: Connection, items: Sequence[Claim]) -> list[Exception | None]:
+    """Take the lease, or renew it; an exception names who holds it."""
+    outcomes: list[Exception | None] = []
+    for item in items:
+        of_hub = lease.c.hub_id == item.hub_id
+        row = connection.execute(sa.select(lease).where(of_hub).with_for_update()).first()
+        values = {"holder": item.holder, "expires_at": item.now + LEASE_SECONDS}
+        if row is None:
+            connection.execute(sa.insert(lease).values(hub_id=item.hub_id, **values))
+        elif row.holder == item.holder or _stale(row.holder, row.expires_at, item.now):
+            connection.execute(sa.update(lease).where(of_hub).values(**values))
+        else:
+            outcomes.append(
+                RegistryLocked(
+                    f"another process serves this hub ({row.holder.rpartition(':')[0]});"
+                    f" end it, or wait {row.expires_at - item.now:.0f} s if it is dead"
+                )
+            )
+            continue
+        outcomes.append(None)
+    return outcomes
+
+
+def release(connection: Connection, items: Sequence[Claim]) -> list[None]:
+    """Give the lease back, if it is ours."""
+    for item in items:
+        mine = sa.and_(lease.c.hub_id == item.hub_id, lease.c.holder == item.holder)
+        connection.execute(sa.delete(lease).where(mine))
+    return [None] * len(items)
+
+
+def reserve_born(connection: Connection, items: Sequence[None]) -> list[int]:
+    """For each item the first number of a block that nobody was given before."""
+    firsts = []
+    for _ in items:
+        first = connection.scalar(sa.select(hub.c.born_next).with_for_update())
+        if first is None:
+            raise RegistryError("this database has no hub; run 'handfast-hub init --name NAME'")
+        connection.execute(sa.update(hub).values(born_next=first + BORN_BLOCK))
+        firsts.append(first)
+    return firsts
+
+
+def _stale(holder: str, expires_at: float, now: float) -> bool:
+    """Whether a lease binds nobody: it ran out, its clock jumped, or its process on this host is gone."""
+    if now >= expires_at or expires_at > now + 2 * LEASE_SECONDS:
+        return True
+    host, process, _ = (*holder.split(":"), "", "")[:3]
+    if host != socket.gethostname() or not process.isdigit():
+        return False
+    if int(process) == os.getpid():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,201 @@
+"""The registry's part in traffic besides delivery: rings, send bounds, commands, last records.
+
+A ring is read once and then kept by the hub, which moves it forward as records come and go; the
+database follows. What it may not do before the database has followed is said at each operation.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from handfast.core.hub_session import Ring
+from handfast_hub.registry_delivery import live_keys
+from handfast_hub.registry_enrolment import Refusal
+from handfast_hub.registry_reads import devices_by_id, rings
+from handfast_hub.schema import EXPIRED, QUEUED, SENT, SHUT_OUT, commands, farewells, keys
+from handfast_hub.vault import Vault
+
+
+class Stored(NamedTuple):
+    """A device as traffic needs it; `ring` has no key when the device was shut out."""
+
+    device_id: bytes
+    thumbprint: bytes
+    state: str
+    label: str
+    ring: Ring
+
+
+class Command(NamedTuple):
+    """A command that waits; `number` is what the operator knows it by."""
+
+    number: int
+    device_id: bytes
+    data: bytes
+    expires_at: float
+
+
+class Dispatch(NamedTuple):
+    """A command that is about to leave in the record (`epoch`, `piv`)."""
+
+    number: int
+    epoch: int
+    piv: int
+    now: float
+
+
+class Answer(NamedTuple):
+    """R5: the session that a pending key answers, and its message_4, byte for byte."""
+
+    device_id: bytes
+    c_r: bytes
+    message_3_hash: bytes
+    message_4: bytes
+    created_at: float
+
+
+_RESERVE = (
+    sa.update(keys)
+    .where(
+        keys.c.device_id == sa.bindparam("of_device"),
+        keys.c.attempt == sa.bindparam("of_attempt"),
+        # A bound of an epoch that the key has left is of no use to anyone.
+        keys.c.epoch == sa.bindparam("of_epoch"),
+        keys.c.send_bound < sa.bindparam("new_bound"),
+    )
+    .values(send_bound=sa.bindparam("new_bound"))
+)
+_QUEUED = (
+    sa.select(commands.c.id, commands.c.device_id, commands.c.data, commands.c.expires_at)
+    .where(
+        commands.c.state == QUEUED,
+        commands.c.expires_at > sa.bindparam("now"),
+        commands.c.device_id.in_(sa.bindparam("values", expanding=True)),
+    )
+    .order_by(commands.c.id)
+)
+_STATES = sa.select(commands.c.id, commands.c.state, commands.c.expires_at).where(
+    commands.c.id.in_(sa.bindparam("values", expanding=True))
+)
+_SEND = (
+    sa.update(commands)
+    .where(commands.c.id == sa.bindparam("of_command"))
+    .values(
+        state=SENT,
+        epoch=sa.bindparam("new_epoch"),
+        piv=sa.bindparam("new_piv"),
+        sent_at=sa.bindparam("now"),
+    )
+)
+_FAREWELLS = sa.select(farewells.c.device_id, farewells.c.epoch, farewells.c.record).where(
+    farewells.c.expires_at > sa.bindparam("now"),
+    farewells.c.device_id.in_(sa.bindparam("values", expanding=True)),
+)
+
+
+class RingReads:
+    """Reads rings, over one vault."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def __call__(self, connection: Connection, items: Sequence[tuple[bytes, float]]) -> list[Stored | None]:
+        """The devices of (device_id, now) with their rings; None for an unknown one."""
+        rows = devices_by_id(connection, (device_id for device_id, _ in items))
+        now = max((now for _, now in items), default=0.0)
+        found = rings(connection, self._vault, list(rows.values()), now)
+        answers: list[Stored | None] = []
+        for device_id, _ in items:
+            row = rows.get(device_id)
+            if row is None:
+                answers.append(None)
+            else:
+                answers.append(Stored(device_id, row.thumbprint, row.state, row.label, found[device_id]))
+        return answers
+
+
+def reserve(connection: Connection, items: Sequence[Ring]) -> list[Refusal | None]:
+    """Move the stored send bounds to those of the active keys; None for done.
+
+    A record beyond the old bound leaves after that, and never when there is a refusal.
+    """
+    live = live_keys(connection, {ring.device_id for ring in items})
+    outcomes: list[Refusal | None] = []
+    rows: list[dict[str, Any]] = []
+    for ring in items:
+        key = ring.active
+        found = None if key is None else live.get(ring.device_id, {}).get(key.attempt)
+        if key is None or found is None:
+            outcomes.append(Refusal(None, "its key is gone"))
+        elif found.row.state in SHUT_OUT:
+            outcomes.append(Refusal(None, f"it was {found.row.state}"))
+        else:
+            names = {"of_device": ring.device_id, "of_attempt": key.attempt, "of_epoch": key.epoch}
+            rows.append({**names, "new_bound": key.send_bound})
+            outcomes.append(None)
+    if rows:
+        connection.execute(_RESERVE, rows)
+    return outcomes
+
+
+def waiting_commands(
+    connection: Connection, items: Sequence[tuple[Sequence[bytes], float]]
+) -> list[list[Command]]:
+    """For each (device_ids, now) the commands that wait, oldest first."""
+    answers = []
+    for device_ids, now in items:
+        rows = connection.execute(_QUEUED, {"values": list(device_ids), "now": now})
+        answers.append([Command(*row) for row in rows])
+    return answers
+
+
+def dispatch(connection: Connection, items: Sequence[Dispatch]) -> list[bool]:
+    """Mark commands as sent, before their records leave; False: it waits no longer, send nothing.
+
+    So a command is sent at most once. One that a crash has swallowed stays `sent` without an answer,
+    for the operator to see.
+    """
+    found = {row.id: row for row in connection.execute(_STATES, {"values": [item.number for item in items]})}
+    outcomes = []
+    rows = []
+    for item in items:
+        row = found.get(item.number)
+        ready = row is not None and row.state == QUEUED and item.now < row.expires_at
+        outcomes.append(ready)
+        if ready:
+            rows.append(
+                {"of_command": item.number, "new_epoch": item.epoch, "new_piv": item.piv, "now": item.now}
+            )
+    if rows:
+        connection.execute(_SEND, rows)
+    return outcomes
+
+
+def expire_commands(connection: Connection, items: Sequence[float]) -> list[int]:
+    """Mark what waited longer than it should at `now`; how many there were."""
+    statement = sa.update(commands).where(commands.c.state == QUEUED)
+    return [
+        connection.execute(statement.where(commands.c.expires_at <= now).values(state=EXPIRED)).rowcount
+        for now in items
+    ]
+
+
+def answers(connection: Connection, items: Sequence[float]) -> list[list[Answer]]:
+    """For each time the answers of the keys that are pending since then."""
+    columns = (keys.c[name] for name in Answer._fields)
+    statement = sa.select(*columns).where(keys.c.active == 0, keys.c.message_4.is_not(None))
+    return [
+        [Answer(*row) for row in connection.execute(statement.where(keys.c.created_at >= since))]
+        for since in items
+    ]
+
+
+def last_records(connection: Connection, items: Sequence[tuple[bytes, int, float]]) -> list[list[bytes]]:
+    """For each (device_id, epoch, now) the sealed [4, reason] to answer a revoked device with."""
+    now = max((item[2] for item in items), default=0.0)
+    found: dict[tuple[bytes, int], list[bytes]] = {}
+    for row in connection.execute(_FAREWELLS, {"values": [item[0] for item in items], "now": now}):
+        found.setdefault((row.device_id, row.epoch), []).append(row.record)
+    return [found.get((device_id, epoch), []) for device_id, epoch, _ in items]

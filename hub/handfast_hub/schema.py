@@ -1,0 +1,239 @@
+"""The tables of the registry. One word means one thing here, in the code and in the documents.
+
+Times are seconds since 1970 as floats, identifiers are bytes, `sealed_…` columns are sealed by
+the vault. Nothing here is particular to one database: what is, stands in `registry_engine.py`.
+A change of a table needs a migration in `migrations/versions`; a test compares the two.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts rows by itself only when the column is exactly INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+# States of a device. WAITING: asked, and an operator has to decide. ADMITTED: an operator lets it in.
+# JOINING: has a pending key by a token and sent no record yet. ONBOARDED: holds an active key.
+WAITING = "waiting"
+ADMITTED = "admitted"
+JOINING = "joining"
+ONBOARDED = "onboarded"
+REVOKED = "revoked"
+REFUSED = "refused"
+DEVICE_STATES = (WAITING, ADMITTED, JOINING, ONBOARDED, REVOKED, REFUSED)
+# What no key is given to and no record is taken from.
+SHUT_OUT = (REVOKED, REFUSED)
+
+# States of a command.
+QUEUED = "queued"
+SENT = "sent"
+ANSWERED = "answered"
+EXPIRED = "expired"
+
+# Exactly one row, id 1: who this hub is, and its own counters.
+hub = Table(
+    "hub",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(64), nullable=False),
+    Column("hub_id", LargeBinary(32), nullable=False),
+    Column("credential", LargeBinary, nullable=False),
+    Column("sealed_seed", LargeBinary, nullable=False),
+    # R1: half-open sessions are numbered; this is the first number that no process has reserved.
+    Column("born_next", BigInteger, nullable=False),
+    # How often this database was restored from a copy, for the audit log and the operator.
+    Column("restores", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    # Kept for the life of the thumbprint; random, chosen when the hub first hears of the device.
+    Column("device_id", LargeBinary(8), primary_key=True),
+    # A device that sends its kid is found as the range of thumbprints that begin with it.
+    Column("thumbprint", LargeBinary(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("label", String(128), nullable=False),
+    # Why the state is what it is, in words for the operator.
+    Column("reason", String(256), nullable=False),
+    # Ring.highest_epoch, -1 at first, and Ring.lookahead, 1 unless the database was restored.
+    Column("highest_epoch", Integer, nullable=False),
+    Column("lookahead", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("onboarded_at", Double),
+    Column("seen_at", Double),
+    # The DEVINFO map as it came (CBOR), or null.
+    Column("devinfo", LargeBinary),
+    # The CCS as it came; null for a device that an operator announced by its claim code. Last,
+    # because two kilobytes stand in the way of what comes after them.
+    Column("credential", LargeBinary),
+    UniqueConstraint("thumbprint"),
+)
+# Strangers make these rows, so they are counted and bounded; an index over the others would cost
+# every enrolment two writes.
+Index(
+    "ix_devices_waiting",
+    devices.c.created_at,
+    sqlite_where=devices.c.state == WAITING,
+    postgresql_where=devices.c.state == WAITING,
+)
+
+# Pending and active keys: the rings of handfast.core.hub_session.
+keys = Table(
+    "keys",
+    metadata,
+    Column("device_id", LargeBinary(8), ForeignKey("devices.device_id"), primary_key=True),
+    Column("attempt", LargeBinary(16), primary_key=True),
+    # 1 for the active key, 0 for a pending one.
+    Column("active", Integer, nullable=False),
+    Column("born", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    # The first PIV that is not reserved, and the replay window of `epoch`. They change with every
+    # record and win over what the sealed state says.
+    Column("send_bound", BigInteger, nullable=False),
+    Column("window", LargeBinary(40), nullable=False),
+    # hub_session.encode_key, with AAD dev_tp || attempt || "state".
+    Column("sealed_state", LargeBinary, nullable=False),
+    # K_root, with AAD dev_tp || attempt.
+    Column("sealed_root", LargeBinary, nullable=False),
+    # R5: the session and the message that a pending key answers, and the answer.
+    Column("c_r", LargeBinary(8)),
+    Column("message_3_hash", LargeBinary(32)),
+    Column("message_4", LargeBinary),
+    # The token that admitted this key, or null.
+    Column("token_id", LargeBinary(8)),
+    Column("created_at", Double, nullable=False),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("label", String(128), nullable=False),
+    # K_batch, with AAD "batch" || the 16 bytes of `seal_id`.
+    Column("seal_id", LargeBinary(16), nullable=False),
+    Column("sealed_k_batch", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("token_id", LargeBinary(8), primary_key=True),
+    # Null when K_tok is derived from the batch.
+    Column("batch", RowId, ForeignKey("batches.id")),
+    # K_tok, with AAD "token" || token_id; null for a token of a batch.
+    Column("sealed_k_tok", LargeBinary),
+    Column("label", String(128), nullable=False),
+    # How many devices may use it. 1 is a single token, the only kind that enters a key (K_mix).
+    Column("quota", Integer, nullable=False),
+    # How many devices it is bound to; the next slot of `bindings`.
+    Column("used", Integer, nullable=False),
+    Column("shared", Integer, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    # Set when an operator takes the token back.
+    Column("withdrawn_at", Double),
+    Column("created_at", Double, nullable=False),
+)
+
+# R6. Slots 0 .. quota-1 of a token; the primary key makes a second use of a slot impossible.
+bindings = Table(
+    "bindings",
+    metadata,
+    Column("token_id", LargeBinary(8), ForeignKey("tokens.token_id"), primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("thumbprint", LargeBinary(32), nullable=False),
+    Column("bound_at", Double, nullable=False),
+    # Set when the key that was made with it is promoted.
+    Column("consumed_at", Double),
+    UniqueConstraint("token_id", "thumbprint"),
+)
+
+# What devices sent, in the order of delivery; the oldest rows are dropped.
+readings = Table(
+    "readings",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("device_id", LargeBinary(8), ForeignKey("devices.device_id"), nullable=False),
+    Column("channel", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("piv", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("received_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("device_id", LargeBinary(8), ForeignKey("devices.device_id"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    # Under which record it went out; the answer names both.
+    Column("epoch", Integer),
+    Column("piv", BigInteger),
+    Column("sent_at", Double),
+    # What came back: a status of handfast.core.plaintexts and the data.
+    Column("status", Integer),
+    Column("answer", LargeBinary),
+    Column("answered_at", Double),
+    Index(None, "state", "device_id"),
+    sqlite_autoincrement=True,
+)
+
+# The sealed [4, reason] of a revoked device, resent for each record that still arrives.
+farewells = Table(
+    "farewells",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("device_id", LargeBinary(8), ForeignKey("devices.device_id"), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index(None, "device_id"),
+)
+
+# The audit log, and how one process tells another what it did.
+events = Table(
+    "events",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("kind", String(32), nullable=False),
+    # The device it is about, or null.
+    Column("thumbprint", LargeBinary(32)),
+    Column("detail", String(256), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# One hub process per hub key.
+lease = Table(
+    "lease",
+    metadata,
+    Column("hub_id", LargeBinary(32), primary_key=True),
+    Column("holder", String(128), nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
