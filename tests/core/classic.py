@@ -8,13 +8,10 @@ for the curves: it answers what a trace says and fails on any other question.
 
 from collections import namedtuple
 
+from host_crypto import crypto as machine
+
 from handfast.core.errors import DecodeError
 from handfast.core.suites import AES_CCM_16_64_128, AES_CCM_16_128_128, KEMS, SHA_256, SHA_384, Kem, Suite
-
-try:
-    from handfast_cpython.crypto import Crypto
-except ImportError:
-    from handfast_micropython.crypto import Crypto
 
 try:
     from cryptography.exceptions import InvalidSignature
@@ -170,7 +167,6 @@ class ClassicCrypto:
     hedged = True
 
     def __init__(self, curves: "Curves | Recorded | None" = None) -> None:
-        machine = Crypto()
         self.name = "suites of RFC 9528 for tests, over " + machine.name
         self.hash = machine.hash
         self.hmac = machine.hmac

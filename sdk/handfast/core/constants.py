@@ -42,6 +42,7 @@ CUSTOM_GATE_KEY = b"handfast/1 gate-key"
 CUSTOM_GATE = b"handfast/1 gate"
 CUSTOM_POP = b"handfast/1 pop"
 CUSTOM_MIX = b"handfast/1 mix"
+CUSTOM_APPLICATION = b"handfast/1 app"
 
 # External authorization data: labels (2.4), RFC 9528 section 3.8. Negative on the wire = critical.
 EAD_PADDING = 0

@@ -25,7 +25,7 @@ from handfast.core.errors import (
     UnexpectedMessageError,
 )
 from handfast.core.plaintexts import decode_control, decode_request, encode_control, encode_response
-from handfast.core.records import RecordKeys, decode_header
+from handfast.core.records import MAX_PIV, RecordKeys, decode_header
 from handfast.core.replay import FRESH, accept, check
 from handfast.core.root_key import MAX_EPOCH, check_epoch, device_key, next_secret, record_keys
 from handfast.core.suites import SUITES, suite
@@ -87,8 +87,10 @@ def resume(crypto: "Crypto", stored: bytes, now: float) -> "DeviceSession":
     item = decode(stored)
     if not isinstance(item, list) or len(item) != len(_STORED) or item[0] != STATE_VERSION:
         raise DecodeError("a stored session is an array of %d, version %d" % (len(_STORED), STATE_VERSION))
-    if item[1] not in SUITES or not all(type(value) in kinds for value, kinds in zip(item, _STORED)):
+    if not all(type(value) in kinds for value, kinds in zip(item, _STORED)) or item[1] not in SUITES:
         raise DecodeError("a stored session has a field of the wrong type")
+    if not (0 <= item[5] <= MAX_EPOCH and 0 <= item[7] <= MAX_PIV):
+        raise DecodeError("a stored session has an epoch or a bound out of range")
     session = DeviceSession(crypto, item[1], item[2], item[3], item[4])
     session._restart(item[5:], now)
     return session

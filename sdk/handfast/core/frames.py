@@ -4,7 +4,8 @@ Fragments (docs/protocol.md 2.3), for a broker with a small packet limit. Each i
 
     [sid bstr 8, idx 0..n-1, n 2..16, SHA-256 of the whole payload, bytes]
 
-and the whole payload is at most 16,384 bytes. No other payload begins with an array.
+and the whole payload is at most 16,384 bytes. No other payload begins with an array of 5: those
+of the handshake begin with no array at all, and a record is an array of 3.
 
 Frames, for a UART. Every frame is
 

@@ -56,8 +56,6 @@ Previous = namedtuple("Previous", ("epoch", "key", "civ", "window", "until"))
 # All keys of one device. active: Key or None. pendings: tuple of Key, oldest first. highest_epoch: the
 # highest ever given, -1 at first. lookahead: how many epochs the device may be ahead, 1 unless restored.
 Ring = namedtuple("Ring", ("device_id", "active", "pendings", "highest_epoch", "lookahead"))
-# A key that bears an epoch: steps 0 its own, 1 and more after it, -1 its previous one.
-Candidate = namedtuple("Candidate", ("key", "steps"))
 # An opened record. promoted: a pending became active; stepped: the key went to a later epoch. Either
 # way `ring` must be committed before anything is delivered.
 Opened = namedtuple("Opened", ("plaintext", "ring", "epoch", "piv", "attempt", "promoted", "stepped"))
@@ -114,8 +112,10 @@ def promote(ring: Ring, attempt: bytes) -> Ring:
     raise LocalError("no pending key of that attempt")
 
 
-def candidates(ring: Ring, epoch: int, now: float) -> "list[Candidate]":
-    """R4. Every key that may have sealed a record of `epoch`, in the order to try them.
+def candidates(ring: Ring, epoch: int, now: float) -> "list[tuple[Key, int]]":
+    """R4. Every key that may have sealed a record of `epoch`, in the order to try them: (key, steps).
+
+    steps is 0 for the epoch of the key itself, -1 for the one before, 1 and more for later ones.
 
     Only an active key steps: the device steps when it has heard the hub in an epoch, and the hub
     speaks under active keys only. A ring from an old copy cannot know, and looks ahead everywhere.
@@ -124,14 +124,14 @@ def candidates(ring: Ring, epoch: int, now: float) -> "list[Candidate]":
     active = ring.active
     if active is not None:
         if 0 <= epoch - active.epoch <= ring.lookahead:
-            found.append(Candidate(active, epoch - active.epoch))
+            found.append((active, epoch - active.epoch))
         elif active.previous is not None and active.previous.epoch == epoch and now < active.previous.until:
-            found.append(Candidate(active, -1))
+            found.append((active, -1))
+    if not ring.pendings:
+        return found
     reach = ring.lookahead if ring.lookahead > 1 else 0
     newest_first = reversed(ring.pendings)
-    return found + [
-        Candidate(key, epoch - key.epoch) for key in newest_first if 0 <= epoch - key.epoch <= reach
-    ]
+    return found + [(key, epoch - key.epoch) for key in newest_first if 0 <= epoch - key.epoch <= reach]
 
 
 def open_record(keys: "KeyCache", ring: Ring, channel: int, record: bytes, now: float) -> Opened:
@@ -280,8 +280,7 @@ def _changed(
     key: Key, send_next: int, send_bound: int, window: "Window", previous: "Previous | None", failures: int
 ) -> Key:
     """The same key in the same epoch with other counters."""
-    attempt, born, suite, epoch, secret, base = key[:6]
-    return Key(attempt, born, suite, epoch, secret, base, send_next, send_bound, window, previous, failures)
+    return Key(*key[:6], send_next, send_bound, window, previous, failures)
 
 
 def _received(key: Key, steps: int, window: "Window", now: float) -> Key:

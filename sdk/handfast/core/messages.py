@@ -75,8 +75,10 @@ def split_message_2(data: bytes, suite: "Suite") -> "tuple[bytes, bytes]":
     """(G_Y, CIPHERTEXT_2) of message_2; G_Y has the length of a ciphertext of the suite's KEM."""
     both = _single(data, MAX_MESSAGE_2, "message_2")
     length = KEMS[suite.kem].ciphertext
-    if len(both) <= length:
-        raise DecodeError("G_Y has %d bytes and CIPHERTEXT_2 follows, %d came" % (length, len(both)))
+    # The shortest PLAINTEXT_2: two identifiers of one byte and a byte string of MIN_MAC.
+    least = length + 3 + MIN_MAC
+    if len(both) < least:
+        raise DecodeError("G_Y_CIPHERTEXT_2 has at least %d bytes, %d came" % (least, len(both)))
     if suite.hash != SHAKE256 and len(both) - length > okm_limit(suite.hash):
         raise DecodeError("CIPHERTEXT_2 is longer than the keystream of suite %d" % suite.number)
     return both[:length], both[length:]

@@ -14,7 +14,6 @@ from collections import namedtuple
 from handfast.core import constants
 from handfast.core.cbor import decode, encode
 from handfast.core.errors import DecodeError
-from handfast.core.root_key import ATTEMPT_LENGTH
 
 # A plaintext of channel 0: kind is one of constants.CONTROL_*, value the attempt, the reason or None.
 Control = namedtuple("Control", ("kind", "value"))
@@ -42,7 +41,7 @@ def decode_control(plaintext: bytes) -> Control:
             return Control(kind, None)
         value = item[1] if len(item) == 2 else None
         if kind in (constants.CONTROL_FIN, constants.CONTROL_ACK):
-            if isinstance(value, bytes) and len(value) == ATTEMPT_LENGTH:
+            if isinstance(value, bytes) and len(value) == constants.ATTEMPT_LENGTH:
                 return Control(kind, value)
         elif kind == constants.CONTROL_REVOKED and isinstance(value, str) and len(value) <= MAX_REASON:
             return Control(kind, value)

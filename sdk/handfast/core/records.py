@@ -15,7 +15,7 @@ from collections import namedtuple
 from handfast.core import constants
 from handfast.core.cbor import encode, encode_sequence
 from handfast.core.cose import enc_structure
-from handfast.core.errors import DecodeError, LocalError
+from handfast.core.errors import AuthenticationError, DecodeError, LocalError
 from handfast.core.suites import AEADS, SUITES, suite
 
 TYPE_CHECKING = False
@@ -29,54 +29,57 @@ MAX_PIV = (1 << 40) - 1
 # `epoch` integers; `start` is where the ciphertext begins in the record.
 Header = namedtuple("Header", ("algorithm", "sender", "piv", "epoch", "start"))
 
-# Each AEAD that seals records, with the first bytes of its records: array(3) and << {1: alg} >>.
-_STARTS = [
-    (algorithm, b"\x83" + encode(encode({constants.HEADER_ALG: algorithm})))
-    for algorithm in sorted({suite(number).record_aead for number in SUITES})
-]
+# The shortest ciphertext is a tag alone; every AEAD here has 16 bytes of it.
+_MIN_CIPHERTEXT = 16
+
+
+def _starts() -> "dict[bytes, tuple[int, bytes, int]]":
+    """What stands before the PIV: (algorithm, sender, length of the PIV) by these bytes."""
+    starts = {}
+    for algorithm in {suite(number).record_aead for number in SUITES}:
+        protected = encode(encode({constants.HEADER_ALG: algorithm}))
+        for sender in (constants.SENDER_DEVICE, constants.SENDER_HUB):
+            headers = encode_sequence(constants.HEADER_KID, sender, constants.HEADER_PARTIAL_IV)
+            for length in (1, 2, 3, 4, 5):
+                start = b"\x83" + protected + b"\xa3" + headers + bytes((0x40 + length,))
+                starts[start] = (algorithm, sender, length)
+    return starts
+
+
+_STARTS = _starts()
+_BEFORE_EPOCH = encode(constants.HEADER_KID_CONTEXT) + b"\x42"
 
 
 def decode_header(record: bytes) -> Header:
     """The header of `record`; DecodeError unless all its bytes are the one encoding of a record."""
-    algorithm, at = _start(record)
-    # map(3), 4: one byte of sender, 6: bstr
-    if len(record) < at + 14 or record[at : at + 3] != b"\xa3\x04\x41" or record[at + 4] != 6:
-        raise DecodeError("a record's header is {4: sender, 6: PIV, 10: epoch}")
-    sender = record[at + 3 : at + 4]
-    if sender != constants.SENDER_DEVICE and sender != constants.SENDER_HUB:
-        raise DecodeError("a sender is h'00' or h'01', not h'%s'" % sender.hex())
-    length = record[at + 5] - 0x40
-    if not 1 <= length <= 5 or (length > 1 and record[at + 6] == 0):
-        raise DecodeError("a PIV has 1 to 5 bytes and no leading zero")
-    at += 6
-    piv = int.from_bytes(record[at : at + length], "big")
-    at += length
-    if record[at : at + 2] != b"\x0a\x42":
-        raise DecodeError("a record's epoch has two bytes")
-    epoch = int.from_bytes(record[at + 2 : at + 4], "big")
-    return Header(algorithm, sender, piv, epoch, _content(record, at + 4))
-
-
-def _start(record: bytes) -> "tuple[int, int]":
-    """The AEAD that `record` names, and where the unprotected header begins."""
-    for algorithm, start in _STARTS:
-        if record.startswith(start):
-            return algorithm, len(start)
-    raise DecodeError("a record begins with an array of three and one of our AEADs")
-
-
-def _content(record: bytes, at: int) -> int:
-    """Where the content of the bstr at `at` begins; it must end with the record."""
+    # << {1: alg} >> has four bytes when alg is below 24 and five otherwise.
+    at = 11 if record[1:2] == b"\x43" else 12
+    start = _STARTS.get(record[:at])
+    if start is None:
+        raise DecodeError("a record begins with one of our AEADs and {4: sender, 6: PIV, ...")
+    algorithm, sender, length = start
+    end = at + length
+    partial_iv = record[at:end]
+    if length > 1 and partial_iv[:1] == b"\x00":
+        raise DecodeError("a PIV has no leading zero")
+    if record[end : end + 2] != _BEFORE_EPOCH:
+        raise DecodeError("after the PIV comes 10: an epoch of two bytes")
+    at = end + 4
     size = len(record) - at
-    if size <= 24:
-        head = b"" if size < 1 else bytes((0x40 + size - 1,))
+    if size <= _MIN_CIPHERTEXT:
+        raise DecodeError("a record ends with a ciphertext of at least 16 bytes")
+    # The head of the byte string, as long as its length asks; its end is the end of the record.
+    if size <= 1 + 23:
+        at, good = at + 1, record[at] == 0x40 + size - 1
     elif size <= 2 + 0xFF:
-        head = bytes((0x58, size - 2))
+        at, good = at + 2, record[at] == 0x58 and 24 <= record[at + 1] == size - 2
     else:
-        head = b"\x59" + min(size - 3, 0xFFFF).to_bytes(2, "big")
-    if not head or record[at : at + len(head)] != head or size - len(head) > 0xFFFF:
-        raise DecodeError("a record ends with its ciphertext")
-    return at + len(head)
+        length = record[at + 1] << 8 | record[at + 2]
+        at, good = at + 3, record[at] == 0x59 and 0xFF < length == size - 3
+    if not good:
+        raise DecodeError("a record ends with its ciphertext, whose length is written shortest")
+    epoch = record[end + 2] << 8 | record[end + 3]
+    return Header(algorithm, sender, int.from_bytes(partial_iv, "big"), epoch, at)
 
 
 class RecordKeys:
@@ -144,10 +147,12 @@ class RecordKeys:
     def open(self, header: Header, record: bytes, channel: int) -> bytes:
         """The plaintext of `record`, whose `header` names this direction and epoch.
 
-        AuthenticationError when anything differs: key, channel, device, number or a single bit.
+        AuthenticationError when anything differs: key, channel, device, number or a single bit. The
+        header is compared because its caller may have chosen these keys by something else.
         """
-        if header.algorithm != self.algorithm:
-            raise DecodeError("this epoch seals with AEAD %d, not %d" % (self.algorithm, header.algorithm))
+        named = (header.algorithm, header.sender, header.epoch)
+        if named != (self.algorithm, self.sender, self.epoch):
+            raise AuthenticationError
         piv = header.piv
         partial_iv = _shortest(piv)
         nonce = self._nonce_head + (self._nonce_tail ^ piv).to_bytes(5, "big")

@@ -30,17 +30,14 @@ if TYPE_CHECKING:
 # root_key: K_root; traffic_secret: T_e of the first epoch. Both hash_length bytes of the suite.
 RootKeys = namedtuple("RootKeys", ("root_key", "traffic_secret"))
 
-ATTEMPT_LENGTH = 16
-# r_D, r_H and K_mix.
-SECRET_LENGTH = 32
 MAX_EPOCH = 0xFFFF
 
 
 def mix(crypto: "Crypto", token: "Token | None") -> bytes:
     """K_mix, 32 bytes: of a token that one device alone has; zeros for None or a shared token."""
     if token is None or token.shared:
-        return bytes(SECRET_LENGTH)
-    return crypto.kmac256(token.k_tok, token.token_id, SECRET_LENGTH, constants.CUSTOM_MIX)
+        return bytes(constants.ROOT_SECRET_LENGTH)
+    return crypto.kmac256(token.k_tok, token.token_id, constants.ROOT_SECRET_LENGTH, constants.CUSTOM_MIX)
 
 
 def derive(
@@ -63,10 +60,10 @@ def derive(
     for name, value, length in (
         ("dev_tp", dev_tp, constants.THUMBPRINT_LENGTH),
         ("hub_id", hub_id, constants.THUMBPRINT_LENGTH),
-        ("attempt", attempt, ATTEMPT_LENGTH),
-        ("r_D", r_d, SECRET_LENGTH),
-        ("r_H", r_h, SECRET_LENGTH),
-        ("K_mix", k_mix, SECRET_LENGTH),
+        ("attempt", attempt, constants.ATTEMPT_LENGTH),
+        ("r_D", r_d, constants.ROOT_SECRET_LENGTH),
+        ("r_H", r_h, constants.ROOT_SECRET_LENGTH),
+        ("K_mix", k_mix, constants.ROOT_SECRET_LENGTH),
     ):
         if len(value) != length:
             raise LocalError("%s has %d bytes, %d were given" % (name, length, len(value)))
@@ -83,6 +80,12 @@ def device_key(crypto: "Crypto", hash_algorithm: int, root_key: bytes) -> bytes:
     """K_dev, 32 bytes: the application's own key of this device."""
     length = constants.DEVICE_KEY_LENGTH
     return expand(crypto, hash_algorithm, root_key, constants.EXPAND_DEVICE_KEY, b"", length)
+
+
+def application_key(crypto: "Crypto", device_key: bytes, purpose: str) -> bytes:
+    """KMAC256(K_dev, purpose, 256, "handfast/1 app"), 32 bytes: one key for one purpose."""
+    length = constants.DEVICE_KEY_LENGTH
+    return crypto.kmac256(device_key, purpose.encode("utf-8"), length, constants.CUSTOM_APPLICATION)
 
 
 def next_secret(crypto: "Crypto", hash_algorithm: int, secret: bytes, epoch: int) -> bytes:

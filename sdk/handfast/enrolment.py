@@ -1,0 +1,162 @@
+"""Enrolling: attempt after attempt until the hub has given this device a key or refused it."""
+
+from handfast.core import events, topics
+from handfast.core.cbor import encode
+from handfast.core.constants import DEVINFO_ENTROPY, DEVINFO_FIRMWARE, DEVINFO_HARDWARE, STATUS_WAITING
+from handfast.core.credentials import kid_in
+from handfast.core.errors import (
+    LinkError,
+    PeerError,
+    RefusedError,
+    UnknownCredentialError,
+    UnsupportedSuiteError,
+)
+from handfast.core.initiator import DRAWS, Initiator
+from handfast.inbox import Inbox
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from handfast.core.credentials import Credential, Identity
+    from handfast.identity import Pin
+    from handfast.ports import Host, Link
+    from handfast.settings import Settings
+
+
+class Enrolment:
+    """Drives one Initiator after the other over a link.
+
+    `held` is the attempt of the key that the device has already, or None. `tell(state, detail)`
+    hears what goes on: "trying", "waiting", and why the last attempt came to nothing.
+    """
+
+    def __init__(
+        self,
+        host: "Host",
+        link: "Link",
+        identity: "Identity",
+        pin: "Pin",
+        settings: "Settings",
+        held: "bytes | None",
+        tell: "Callable[[str, str], None]",
+    ) -> None:
+        self.attempts = 0
+        self._host = host
+        self._link = link
+        self._identity = identity
+        self._pin = pin
+        self._settings = settings
+        self._held = held
+        self._tell = tell
+        self._by_kid = held is not None
+        self._selected = settings.suites[0]
+
+    async def run(self) -> "events.Established":
+        """The keys, when the hub has given them. RefusedError, EntropyError and KeystoreError end it.
+
+        A broker that is away, a hub that is silent and one that waits for its operator do not: it
+        tries again with a growing delay, for ever.
+        """
+        first, longest = self._settings.retry
+        delay = first
+        while True:
+            self._tell("trying", "")
+            pause = delay
+            try:
+                result = await self.attempt()
+                if isinstance(result, events.Established):
+                    return result
+                if isinstance(result, events.Refused):
+                    if result.code != STATUS_WAITING:
+                        raise RefusedError("the hub refused this device; ask its operator why")
+                    pause = max(first, float(result.retry_after))
+                    self._tell("waiting", "the hub waits for its operator to approve this device")
+                elif isinstance(result, events.Failed):
+                    self._tell("trying", str(result.error))
+                    self._learn(result.error)
+            except LinkError as error:
+                self._tell("trying", error.detail)
+            delay = min(delay * 2, longest)
+            # The kid spreads a fleet that was switched on at once.
+            await self._host.clock.sleep(pause * (1 + self._identity.credential.kid[0] / 1024))
+
+    async def attempt(self) -> object:
+        """One handshake: Established, Refused or Failed. LinkError, EntropyError."""
+        host = self._host
+        await host.entropy.prepare(DRAWS + 1)
+        random = host.entropy.random
+        endpoint = topics.onboarding(self._pin.hub_id[:8], random(topics.CHAN_LENGTH))
+        machine = Initiator(
+            host.crypto,
+            random,
+            self._identity,
+            self._pin.hub_id,
+            self._pin.credential,
+            self._settings.suites,
+            self._selected,
+            self._pin.token,
+            self._devinfo(),
+            self._held,
+            self._by_kid,
+        )
+        self.attempts += 1
+        await self._link.connect(endpoint)
+        inbox = Inbox(self._link, host.clock)
+        try:
+            machine.start(host.clock.now())
+            return await self._drive(machine, inbox)
+        finally:
+            inbox.close()
+
+    async def _drive(self, machine: Initiator, inbox: Inbox) -> object:
+        clock = self._host.clock
+        while True:
+            event = machine.next_event()
+            if isinstance(event, events.CredentialPresented):
+                self._judge(machine, event)
+                continue
+            if event is not None:
+                return event
+            for frame in machine.frames_to_send(clock.now()):
+                await self._link.send(None, frame)
+            item = await inbox.wait(machine.timer())
+            if item is None:
+                machine.handle_timer(clock.now())
+                continue
+            try:
+                machine.receive(item[1], clock.now())
+            except PeerError as error:
+                # Anybody on the broker can send it; the machine says itself when it gives up.
+                self._tell("trying", error.detail)
+
+    def _judge(self, machine: Initiator, event: "events.CredentialPresented") -> None:
+        credential: "Credential | None" = event.credential
+        if credential is None:
+            known = self._pin.credential
+            if known is not None and kid_in(event.id_cred) == known.kid:
+                credential = known
+        if credential is None or credential.thumbprint != self._pin.hub_id:
+            machine.refuse("the hub that answered is not the one whose code this device has")
+        else:
+            machine.accept(credential, self._host.clock.now())
+
+    def _learn(self, error: Exception) -> None:
+        """What the next attempt does differently. The one after it begins as the first one did."""
+        selected = self._settings.suites[0]
+        if isinstance(error, UnknownCredentialError):
+            self._by_kid = False
+        if isinstance(error, UnsupportedSuiteError):
+            for number in self._settings.suites:
+                if number in error.suites:
+                    selected = number
+                    break
+        self._selected = selected
+
+    def _devinfo(self) -> bytes:
+        info: "dict[int, object]" = {DEVINFO_ENTROPY: self._host.entropy.report()}
+        if self._settings.firmware:
+            info[DEVINFO_FIRMWARE] = self._settings.firmware
+        if self._settings.hardware:
+            info[DEVINFO_HARDWARE] = self._settings.hardware
+        return encode(info)

@@ -1,0 +1,105 @@
+"""Who this device is and which hub it trusts: what `handfast init` writes, and what reads it.
+
+A device cannot exist without the code of its hub: the first message already needs it, and a device
+without one would enrol with whoever answers first.
+"""
+
+from collections import namedtuple
+
+from handfast.core import codes
+from handfast.core.cbor import decode, encode
+from handfast.core.constants import THUMBPRINT_LENGTH
+from handfast.core.credentials import Identity, decode_ccs, make_ccs
+from handfast.core.errors import DecodeError, KeystoreError, LocalError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from handfast.core.codes import Token
+    from handfast.core.credentials import Credential
+    from handfast.ports import Crypto, Host, Keystore
+
+IDENTITY = "identity"
+HUB = "hub"
+SESSION = "session"
+REFUSED = "refused"
+
+# hub_id: thumbprint of the hub, 32 bytes. token: until the hub has used it. credential: the hub's,
+# once it was seen and verified.
+Pin = namedtuple("Pin", ("hub_id", "token", "credential"))
+
+
+async def create(host: "Host", signature: int, subject: str, hub_code: str, token: "str | None") -> Identity:
+    """Make the key of this device from its quantum source, and pin its hub.
+
+    `signature` is a COSE algorithm, `subject` a name of 1 to 128 bytes, `hub_code` and `token` are
+    texts as an operator hands them out. LocalError when there is an identity already, DecodeError
+    for a code with a wrong character, EntropyError when the source is in alarm: no key is made.
+    """
+    if host.keystore.load(IDENTITY) is not None:
+        raise LocalError("this keystore holds an identity already; reset it first to make another")
+    pin = Pin(
+        codes.decode_hub_code(host.crypto, hub_code),
+        None if token is None else codes.decode_token(host.crypto, token),
+        None,
+    )
+    await host.entropy.prepare(1)
+    seed = host.entropy.random(32)
+    credential = make_ccs(host.crypto, subject, signature, host.crypto.signature_public_key(signature, seed))
+    # The identity is last: a power cut before it leaves a keystore that can be initialised again.
+    save_pin(host.keystore, pin)
+    host.keystore.save(IDENTITY, encode([1, seed, credential.encoded]))
+    return Identity(seed, credential)
+
+
+def load(crypto: "Crypto", keystore: "Keystore") -> Identity:
+    """The identity of this device; LocalError when there is none, KeystoreError when it is damaged."""
+    stored = keystore.load(IDENTITY)
+    if stored is None:
+        raise LocalError("this keystore holds no identity; make one with `handfast init --hub CODE`")
+    try:
+        item = decode(stored)
+        if isinstance(item, list) and len(item) == 3 and isinstance(item[1], bytes):
+            return Identity(item[1], decode_ccs(crypto, item[2]))
+    except DecodeError:
+        pass
+    raise KeystoreError("the identity in this keystore is damaged; restore it or reset the device")
+
+
+def save_pin(keystore: "Keystore", pin: Pin) -> None:
+    """Store which hub this device trusts, the token that it may still need and the hub's credential."""
+    token = None if pin.token is None else [pin.token.token_id, pin.token.k_tok, pin.token.shared]
+    credential = None if pin.credential is None else pin.credential.encoded
+    keystore.save(HUB, encode([1, pin.hub_id, token, credential]))
+
+
+def load_pin(crypto: "Crypto", keystore: "Keystore") -> Pin:
+    """The hub that this device trusts; LocalError when none is pinned, KeystoreError when damaged."""
+    stored = keystore.load(HUB)
+    if stored is None:
+        raise LocalError("this keystore pins no hub; make an identity with `handfast init --hub CODE`")
+    try:
+        return _decode_pin(crypto, stored)
+    except DecodeError:
+        raise KeystoreError("the pinned hub in this keystore is damaged; reset the device")
+
+
+def _decode_pin(crypto: "Crypto", stored: bytes) -> Pin:
+    item = decode(stored)
+    if not isinstance(item, list) or len(item) != 4 or not isinstance(item[1], bytes):
+        raise DecodeError("a stored pin has four entries")
+    if len(item[1]) != THUMBPRINT_LENGTH:
+        raise DecodeError("a thumbprint has 32 bytes")
+    token: "Token | None" = None
+    if item[2] is not None:
+        token = codes.Token(item[2][0], item[2][1], item[2][2])
+    credential: "Credential | None" = None
+    if item[3] is not None:
+        credential = decode_ccs(crypto, item[3])
+    return Pin(item[1], token, credential)
+
+
+def reset(keystore: "Keystore") -> None:
+    """Forget everything but the state of the entropy pool. The key of this device is gone for good."""
+    # The identity is first: what is left after a power cut is no device.
+    for name in (IDENTITY, SESSION, HUB, REFUSED):
+        keystore.erase(name)

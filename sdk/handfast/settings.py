@@ -1,0 +1,54 @@
+"""What an application may choose about its device, checked when it is made.
+
+Few fields, safe defaults, and nothing that could weaken the protocol: a suite that is not in the
+table does not exist, and there is no switch that turns a check off.
+"""
+
+from handfast.core.errors import LocalError
+from handfast.core.suites import DEFAULT_SUITES, suite
+
+MAX_LABEL = 64
+
+
+class Settings:
+    """`suites`: numbers this device would ever use, best first, all with one signature algorithm.
+
+    `firmware` and `hardware`: at most 64 characters each, shown to the operator. `queue`: how many
+    messages wait in each direction while the link is away or the application is busy. `retry`:
+    the first and the longest delay in seconds between attempts to reach the broker or the hub.
+    """
+
+    def __init__(
+        self,
+        *,
+        suites: "tuple[int, ...]" = DEFAULT_SUITES,
+        firmware: str = "",
+        hardware: str = "",
+        queue: int = 64,
+        retry: "tuple[float, float]" = (1.0, 60.0),
+    ) -> None:
+        if not suites:
+            raise LocalError("a device needs at least one suite; leave `suites` out for the default")
+        signature = suite(suites[0]).signature
+        for number in suites:
+            if suite(number).signature != signature:
+                raise LocalError(
+                    "suites %s need different signature keys; a device has one" % (sorted(suites),)
+                )
+        for text in (firmware, hardware):
+            if len(text) > MAX_LABEL:
+                raise LocalError("firmware and hardware have at most %d characters" % MAX_LABEL)
+        if queue < 1:
+            raise LocalError("a queue holds at least one message, not %d" % queue)
+        if not 0 < retry[0] <= retry[1]:
+            raise LocalError("retry is (first, longest) in seconds, not %s" % (retry,))
+        self.suites = tuple(suites)
+        self.firmware = firmware
+        self.hardware = hardware
+        self.queue = queue
+        self.retry = retry
+
+    @property
+    def signature(self) -> int:
+        """The COSE number of the signature algorithm of every suite."""
+        return int(suite(self.suites[0]).signature)
