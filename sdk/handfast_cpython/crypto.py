@@ -7,6 +7,7 @@ what our own caller passed wrongly is a LocalError.
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NoReturn
@@ -15,17 +16,17 @@ from handfast.core import suites
 from handfast.core.errors import DecodeError, LocalError
 from handfast_cpython import crypto_cryptography, crypto_liboqs, crypto_pycryptodome
 from handfast_cpython.crypto_kmac import kmac256
-from handfast_cpython.crypto_parts import Kem, Signature
+from handfast_cpython.crypto_parts import BackEnd, Kem, Signature
 from handfast_cpython.crypto_xwing import XWing
 
 # A hub and a device sign with one key each; tests and key rotation with a few.
 SIGNING_KEYS_KEPT = 4
 
-# ML-KEM and ML-DSA by library, the preferred first; what one lacks is PyCryptodome's.
-_BACK_ENDS: dict[str, tuple[Callable[[], dict[str, Kem]], Callable[[], dict[int, Signature]]]] = {
-    "liboqs": (crypto_liboqs.kems, crypto_liboqs.signatures),
-    "pycryptodome": (crypto_pycryptodome.kems, crypto_pycryptodome.signatures),
-    "cryptography": (crypto_cryptography.kems, crypto_cryptography.signatures),
+# ML-KEM and ML-DSA by library, the preferred first.
+_BACK_ENDS: dict[str, BackEnd] = {
+    "liboqs": crypto_liboqs,
+    "pycryptodome": crypto_pycryptodome,
+    "cryptography": crypto_cryptography,
 }
 
 _HASHES: dict[int, Callable[[bytes], bytes]] = {
@@ -38,38 +39,35 @@ _HMACS = {suites.SHA_256: "sha256", suites.SHA_384: "sha384"}
 
 def back_ends() -> list[str]:
     """The names that `Crypto` takes on this machine, the default first."""
-    return [name for name, (kems, signatures) in _BACK_ENDS.items() if kems() or signatures()]
+    return [name for name, back_end in _BACK_ENDS.items() if back_end.kems() or back_end.signatures()]
 
 
 class Crypto:
     """Every primitive of the suites -21 to -24 (`handfast.ports.Crypto`).
 
-    `back_end` names the library that does ML-KEM and ML-DSA, one of `back_ends()`; by default
-    liboqs where this machine has it, else PyCryptodome. "cryptography" cannot take our randomness,
-    so `hedged` is False there. AES and X25519 are cryptography's, KMAC256 is PyCryptodome's and the
-    hashes are hashlib's whatever the choice. LocalError for a back end that is not here.
+    `back_end` names the library that does ML-KEM and ML-DSA, one of `back_ends()`, or brings one;
+    by default it is liboqs where this machine has it, else PyCryptodome, which also does what the
+    chosen one lacks. "cryptography" cannot take our randomness, so `hedged` is False there. AES and
+    X25519 are cryptography's, KMAC256 is PyCryptodome's and the hashes are hashlib's whatever the
+    choice. LocalError for a library that is not here.
     """
 
-    def __init__(self, back_end: str | None = None) -> None:
-        there_are = back_ends()
-        chosen = there_are[0] if back_end is None else back_end
-        if chosen not in there_are:
-            raise LocalError(f"no crypto back end {chosen!r} here; there are {', '.join(there_are)}")
-        kems, signatures = _BACK_ENDS[chosen]
-        self._kems = crypto_pycryptodome.kems() | kems()
+    def __init__(self, back_end: str | BackEnd | None = None) -> None:
+        chosen = _find(back_ends()[0] if back_end is None else back_end)
+        self._kems = crypto_pycryptodome.kems() | chosen.kems()
         self._kems[suites.MLKEM768_X25519] = XWing(
             self._kems[suites.ML_KEM_768], crypto_cryptography.X25519()
         )
-        self._signatures = crypto_pycryptodome.signatures() | signatures()
+        self._signatures = crypto_pycryptodome.signatures() | chosen.signatures()
         self._aeads = {number: crypto_cryptography.CryptographyAead(number) for number in suites.AEADS}
         # Expanding a key costs a quarter of a signature; lru_cache may be called by several threads.
         self._signer = lru_cache(maxsize=SIGNING_KEYS_KEPT)(self._expand)
-        others = (crypto_cryptography.NAME, crypto_pycryptodome.NAME)
-        first = self._kems[suites.ML_KEM_768].name
-        self.name = ", ".join((first, *(name for name in others if name != first)))
-        self.hedged = all(kem.hedged for kem in self._kems.values()) and all(
-            signature.hedged for signature in self._signatures.values()
-        )
+        parts: list[Kem | Signature] = [*self._kems.values(), *self._signatures.values()]
+        self.hedged = all(part.hedged for part in parts)
+        # The library that does most stands first.
+        libraries = Counter(part.name for part in parts)
+        libraries.update((crypto_cryptography.NAME, crypto_pycryptodome.NAME))
+        self.name = ", ".join(name for name, _ in libraries.most_common())
 
     def supports(self, suite: int) -> bool:
         """Whether every primitive of suite number `suite` is there."""
@@ -178,6 +176,15 @@ class Crypto:
             return suites.SIGNATURES[algorithm], self._signatures[algorithm]
         except KeyError:
             _unknown("signature", algorithm)
+
+
+def _find(back_end: str | BackEnd) -> BackEnd:
+    if not isinstance(back_end, str):
+        return back_end
+    there_are = back_ends()
+    if back_end not in there_are:
+        raise LocalError(f"no crypto back end {back_end!r} here; there are {', '.join(there_are)}")
+    return _BACK_ENDS[back_end]
 
 
 def _unknown(kind: str, algorithm: object) -> NoReturn:

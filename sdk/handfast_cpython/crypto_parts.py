@@ -43,6 +43,16 @@ class Signature(Protocol):
         """Whether the signature is valid; False for wrong lengths too, which nobody checked before."""
 
 
+class BackEnd(Protocol):
+    """One library, as a module or an object: what it has of ML-KEM and ML-DSA."""
+
+    def kems(self) -> dict[str, Kem]:
+        """By the names of `handfast.core.suites.KEMS`; X-Wing is built from ML-KEM-768."""
+
+    def signatures(self) -> dict[int, Signature]:
+        """By the numbers of `handfast.core.suites.SIGNATURES`."""
+
+
 class DiffieHellman(Protocol):
     """X25519 as X-Wing needs it."""
 
