@@ -9,8 +9,8 @@ from pathlib import Path
 
 import cryptography_vectors
 import pytest
-
 from crypto_libraries import crypto_of
+
 from handfast.core import suites
 from handfast.core.errors import AuthenticationError
 

