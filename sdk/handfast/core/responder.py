@@ -73,6 +73,9 @@ class Responder:
         self._suites = suites
         self._profile = profile
         self._method = profile.method
+        for number in suites:
+            if number not in profile.suites:
+                raise LocalError("no suite %d; there are %s" % (number, sorted(profile.suites)))
         rows = [profile.suites[number] for number in suites]
         self._mandatory = all(row.mandatory_items for row in rows)
         for row in rows:
