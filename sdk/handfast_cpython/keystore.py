@@ -39,14 +39,15 @@ _SLOT = re.compile(r"[a-z0-9_-]{1,40}\.[01]")
 
 
 class Slot(NamedTuple):
-    """What one slot file holds. `counter` is -1 when the file is missing and 0 when it is torn."""
+    """What one slot file holds. `counter` is 0 when the file is missing and -1 when it is torn: a torn
+    slot is written before a missing one, or a second cut would leave two torn ones."""
 
     counter: int
     value: bytes | None
 
 
-_MISSING = Slot(-1, None)
-_TORN = Slot(0, None)
+_MISSING = Slot(0, None)
+_TORN = Slot(-1, None)
 
 
 def encode_slot(kind: int, counter: int, value: bytes) -> bytes:
@@ -76,6 +77,8 @@ class Keystore:
         self._path = Path(path)
         self._mutex = threading.RLock()
         self._directory = self._lock = -1
+        # Slots whose last write failed: what they say may be in memory and not on the disk.
+        self._doubtful: set[str] = set()
         try:
             self._make_directory()
             self._directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
@@ -92,7 +95,7 @@ class Keystore:
         """The value last saved under `name` (1 to 40 of a-z 0-9 _ -), or None."""
         with self._mutex:
             try:
-                return max(self._slots(name)).value
+                return _newest(self._slots(name)).value
             except OSError as error:
                 raise self._failure("read", error) from error
 
@@ -161,7 +164,8 @@ class Keystore:
             if not stat.S_ISREG(mode):
                 raise KeystoreError(f"{self._path / name} is not a regular file; remove it")
             self._check_mode(self._path / name, mode, 0o600)
-            self._read(name)
+            self._read(name, sync=True)
+        os.fsync(self._directory)
 
     def _check_mode(self, path: Path, mode: int, wanted: int) -> None:
         if mode & 0o077:
@@ -175,7 +179,7 @@ class Keystore:
             raise LocalError("the keystore was closed")
         if not _NAME.fullmatch(name):
             raise LocalError(f"{name!r} is no name for a value; use 1 to 40 of a-z 0-9 _ -")
-        slots = [decode_slot(record) if record is not None else _MISSING for record in self._records(name)]
+        slots = [self._slot(f"{name}.{slot}") for slot in (0, 1)]
         if slots == [_TORN, _TORN]:
             raise KeystoreError(
                 f"both copies of {name!r} in {self._path} are damaged; restore them from a backup, "
@@ -183,16 +187,22 @@ class Keystore:
             )
         return slots
 
-    def _records(self, name: str) -> list[bytes | None]:
-        return [self._read(f"{name}.{slot}") for slot in (0, 1)]
+    def _slot(self, file: str) -> Slot:
+        record = self._read(file)
+        if record is None:
+            return _MISSING
+        return _TORN if file in self._doubtful else decode_slot(record)
 
-    def _read(self, file: str) -> bytes | None:
+    def _read(self, file: str, sync: bool = False) -> bytes | None:
+        """The bytes of a file, or None. `sync` when another process, since killed, may have written them."""
         try:
             descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self._directory)
         except FileNotFoundError:
             return None
         with os.fdopen(descriptor, "rb") as stream:
             record = stream.read()
+            if sync:
+                os.fsync(stream.fileno())
         if record[:4] == MAGIC and record[4:5] > bytes([VERSION]):
             raise KeystoreError(
                 f"{self._path / file} is of keystore version {record[4]} and this handfast reads version "
@@ -203,7 +213,7 @@ class Keystore:
     def _write(self, name: str, kind: int, value: bytes) -> None:
         try:
             slots = self._slots(name)
-            record = encode_slot(kind, max(1, max(slots).counter + 1), value)
+            record = encode_slot(kind, _newest(slots).counter + 1, value)
             worse = 0 if slots[0].counter <= slots[1].counter else 1
             for slot in (worse, 1 - worse):
                 self._write_slot(f"{name}.{slot}", record)
@@ -216,6 +226,7 @@ class Keystore:
         # Not truncated first: the blocks of the file are used again, so a disk that fills up cannot
         # stop a value of the same length from being replaced.
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+        self._doubtful.add(file)
         descriptor = os.open(file, flags, 0o600, dir_fd=self._directory)
         try:
             written = 0
@@ -225,6 +236,7 @@ class Keystore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        self._doubtful.discard(file)
 
     def _failure(self, verb: str, error: OSError) -> KeystoreError:
         place = f"the keystore {self._path}"
@@ -239,6 +251,10 @@ class Keystore:
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             return KeystoreError(f"{self._path} is not a directory; a keystore needs one of its own")
         return KeystoreError(f"could not {verb} {place}: {error.strerror or error}; check the disk")
+
+
+def _newest(slots: list[Slot]) -> Slot:
+    return max(slots, key=lambda slot: slot.counter)
 
 
 def _command() -> str:

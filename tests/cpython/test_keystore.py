@@ -87,7 +87,7 @@ def test_two_rotten_copies_are_an_error_and_stay_as_they_are(tmp_path: Path) -> 
         for slot in (0, 1):
             (tmp_path / "keys" / f"root.{slot}").write_bytes(b"rubbish")
         for call in (lambda: keystore.load("root"), lambda: keystore.save("root", b"x")):
-            with pytest.raises(KeystoreError, match="both copies of 'root'.*damaged.*backup"):
+            with pytest.raises(KeystoreError, match=r"both copies of 'root'.*damaged.*backup"):
                 call()
         assert (tmp_path / "keys" / "root.0").read_bytes() == b"rubbish"
 
@@ -221,3 +221,96 @@ def test_a_value_that_does_not_fit_leaves_the_old_one(tmp_path: Path) -> None:
     )
     assert "File too large" in done.stdout
     assert done.stdout.endswith("b'old'\n")
+
+
+@pytest.mark.parametrize("call", ["write", "ftruncate", "fsync"])
+def test_what_a_failed_write_left_in_memory_is_not_taken_for_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """After a failed sync the kernel may show bytes that the disk never got."""
+
+    def fail(descriptor: int, *rest: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "keys"
+    with Keystore(path) as keystore:
+        keystore.save("root", b"old")
+        with monkeypatch.context() as patch:
+            patch.setattr(module.os, call, fail)
+            with pytest.raises(KeystoreError, match="Input/output error"):
+                keystore.save("root", b"new")
+        assert keystore.load("root") == b"old"
+        written = []
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                module.os,
+                "fsync",
+                lambda descriptor: written.append(Path(f"/proc/self/fd/{descriptor}").readlink()),
+            )
+            keystore.save("root", b"newer")
+        # The doubtful slot is written first, while the other one still holds the old value.
+        assert [file.name for file in written] == ["root.0", "root.1"]
+        assert keystore.load("root") == b"newer"
+
+
+def test_a_process_that_is_killed_at_any_call_leaves_the_old_or_the_new_value(tmp_path: Path) -> None:
+    """Real processes, real SIGKILL: a parent forks a child for each call of the operating system."""
+    program = f"""
+import os, signal, sys
+from handfast_cpython import keystore as module
+from handfast_cpython.keystore import Keystore
+
+class Dying:
+    def __init__(self, at):
+        self.left = at
+    def __getattr__(self, name):
+        call = getattr(os, name)
+        if name not in ("open", "write", "ftruncate", "fsync", "close", "unlink", "fdopen"):
+            return call
+        def count(*positional, **named):
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*positional, **named)
+        return count
+
+def story(path, change):
+    for at in range(1, 100):
+        with Keystore(path) as keystore:
+            keystore.save("root", b"old")
+            keystore.save("other", b"untouched")
+        child = os.fork()
+        if child == 0:
+            keystore = Keystore(path)
+            module.os = Dying(at)
+            change(keystore)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        with Keystore(path) as keystore:
+            print(change.__name__, at, os.WIFSIGNALED(status), keystore.load("root"), keystore.load("other"))
+        if not os.WIFSIGNALED(status):
+            return
+
+def save(keystore):
+    keystore.save("root", b"new")
+
+def erase(keystore):
+    keystore.erase("root")
+
+story({str(tmp_path / "save")!r}, save)
+story({str(tmp_path / "erase")!r}, erase)
+"""
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+    )
+    lines = [line.split(" ") for line in done.stdout.splitlines()]
+    assert {line[4] for line in lines} == {"b'untouched'"}
+    for verb, new in (("save", "b'new'"), ("erase", "None")):
+        story = [line for line in lines if line[0] == verb]
+        assert len(story) > 10
+        assert [line[2] for line in story] == ["True"] * (len(story) - 1) + ["False"]
+        values = [line[3] for line in story]
+        # Old up to some call, new from there on.
+        turn = values.index(new)
+        assert turn > 0 and values == ["b'old'"] * turn + [new] * (len(values) - turn)
