@@ -16,7 +16,6 @@ when it has heard the hub in the old one, and when it has not, the window was em
 from collections import namedtuple
 
 from handfast.core import constants
-from handfast.core.cbor import decode, encode
 from handfast.core.errors import (
     AuthenticationError,
     DecodeError,
@@ -25,16 +24,15 @@ from handfast.core.errors import (
     UnexpectedMessageError,
 )
 from handfast.core.plaintexts import decode_control, decode_request, encode_control, encode_response
-from handfast.core.records import MAX_PIV, RecordKeys, decode_header
+from handfast.core.records import RecordKeys, decode_header
 from handfast.core.replay import FRESH, accept, check
 from handfast.core.root_key import MAX_EPOCH, check_epoch, device_key, next_secret, record_keys
-from handfast.core.suites import SUITES, suite
+from handfast.core.stored_session import Stored, decode_stored, encode_stored
+from handfast.core.suites import suite
 from handfast.core.topics import ALARM, BULK, COMMAND, CONTROL, RESPONSE, TELEMETRY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from handfast.core.plaintexts import Control
     from handfast.core.replay import Window
     from handfast.core.root_key import RootKeys
@@ -55,15 +53,8 @@ ENROLLED = "ENROLLED"
 ACTIVE = "ACTIVE"
 REVOKED = "REVOKED"
 
-STATE_VERSION = 1
-
 # What one epoch needs in memory: T_epoch, and the RecordKeys of both directions.
 _Epoch = namedtuple("_Epoch", ("number", "secret", "sender", "receiver"))
-
-# The types of what a restart must find: version, suite, device_id, attempt, K_root, epoch, T_epoch, the
-# first PIV that is not reserved, whether the hub was heard in this epoch, whether in any, why revoked.
-_FLAG, _UINT, _BYTES = (bool,), (int,), (bytes,)
-_STORED = (_UINT, _UINT, _BYTES, _BYTES, _BYTES, _UINT, _BYTES, _UINT, _FLAG, _FLAG, (str, type(None)))
 
 _SENT_BY_APPLICATIONS = (TELEMETRY, BULK, ALARM)
 
@@ -84,15 +75,9 @@ def resume(crypto: "Crypto", stored: bytes, now: float) -> "DeviceSession":
     It steps into a new epoch when the hub was heard in the stored one. Otherwise it stays and goes on
     above the bound, as nobody knows which of the reserved numbers were used.
     """
-    item = decode(stored)
-    if not isinstance(item, list) or len(item) != len(_STORED) or item[0] != STATE_VERSION:
-        raise DecodeError("a stored session is an array of %d, version %d" % (len(_STORED), STATE_VERSION))
-    if not all(type(value) in kinds for value, kinds in zip(item, _STORED)) or item[1] not in SUITES:
-        raise DecodeError("a stored session has a field of the wrong type")
-    if not (0 <= item[5] <= MAX_EPOCH and 0 <= item[7] <= MAX_PIV):
-        raise DecodeError("a stored session has an epoch or a bound out of range")
-    session = DeviceSession(crypto, item[1], item[2], item[3], item[4])
-    session._restart(item[5:], now)
+    found = decode_stored(stored)
+    session = DeviceSession(crypto, found.suite, found.device_id, found.attempt, found.root_key)
+    session._restart(found, now)
     return session
 
 
@@ -223,21 +208,20 @@ class DeviceSession:
             self._enrol_at = now + constants.ENROL_AGAIN_AFTER
             self._events.append(EnrolAgain())
 
-    def _restart(self, counters: "list[Any]", now: float) -> None:
-        number, secret, bound, confirmed, active, reason = counters
-        if reason is not None:
-            self._reason = reason
+    def _restart(self, found: "Stored", now: float) -> None:
+        if found.reason is not None:
+            self._reason = found.reason
             self._unsaved = False
-            self._events.append(Revoked(reason))
+            self._events.append(Revoked(found.reason))
             return
-        self._active = active
-        if confirmed and number < MAX_EPOCH:
-            self._enter(self._next(number, secret), now)
+        self._active = found.active
+        if found.confirmed and found.epoch < MAX_EPOCH:
+            self._enter(self._next(found.epoch, found.secret), now)
             return
-        self._enter(self._derive(number, secret), now)
-        self._bound = bound
+        self._enter(self._derive(found.epoch, found.secret), now)
+        self._bound = found.bound
         self._jump()
-        if confirmed:
+        if found.confirmed:
             self._confirmed = self._deaf = True
             self._opener_at = None
             self._enrol_at = now
@@ -275,10 +259,14 @@ class DeviceSession:
         self._bound += constants.SEQUENCE_BLOCK
         self._unsaved = True
 
-    def _step(self, now: float) -> None:
+    def _step(self, now: float, heard: "Window | None" = None) -> None:
+        """Enter the next epoch, or ask for another key when there is none; `heard` first, or neither."""
         epoch = self._living()
-        if epoch.number < MAX_EPOCH:
-            self._enter(self._next(epoch.number, epoch.secret), now)
+        after = self._next(epoch.number, epoch.secret) if epoch.number < MAX_EPOCH else None
+        if heard is not None:
+            self._heard(heard)
+        if after is not None:
+            self._enter(after, now)
         elif self._enrol_at is None:
             self._enrol_at = now
 
@@ -286,8 +274,7 @@ class DeviceSession:
         if control.kind == constants.CONTROL_ACK and control.value == self.attempt:
             self._heard(window)
         elif control.kind == constants.CONTROL_STEP:
-            self._heard(window)
-            self._step(now)
+            self._step(now, window)
         elif control.kind == constants.CONTROL_REVOKED:
             self._revoke(control.value)
         else:
@@ -350,6 +337,5 @@ class DeviceSession:
 
     def _encode(self) -> bytes:
         number, secret = (0, b"") if self._epoch is None else (self._epoch.number, self._epoch.secret)
-        counters = [number, secret, self._bound, self._confirmed, self._active, self._reason]
-        identity = [STATE_VERSION, self._suite.number, self.device_id, self.attempt, self._root_key]
-        return encode(identity + counters)
+        key = (self._suite.number, self.device_id, self.attempt, self._root_key, number, secret)
+        return encode_stored(Stored(*key, self._bound, self._confirmed, self._active, self._reason))
