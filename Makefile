@@ -39,7 +39,7 @@ check: $(VENV)/test.stamp ## lint, formatting, types, and that every chip family
 	@$(RUN) -m ruff check $(PRESENT)
 	@$(RUN) -m ruff format --check $(PRESENT)
 	@$(RUN) -m mypy $(wildcard sdk hub)
-	@$(RUN) tests/firmware/compile_for_boards.py
+	@$(RUN) tests/compile_for_boards.py
 
 format: $(VENV)/test.stamp ## put the sources into the house's format
 	@$(RUN) -m ruff check --fix $(PRESENT)
@@ -47,7 +47,7 @@ format: $(VENV)/test.stamp ## put the sources into the house's format
 
 record: $(VENV)/test.stamp ## keep the crypto calls of the core tests for their run under MicroPython
 	@rm -rf tests/vectors/replay
-	@$(RUN) -m pytest --quiet --record tests/core tests/shell
+	@$(RUN) -m pytest --quiet --record $(wildcard tests/core tests/shell)
 
 bench: $(VENV)/test.stamp ## the numbers of docs/benchmarks.md
 	@$(RUN) tests/bench/run.py

@@ -1,4 +1,4 @@
-"""Runs tests/core and tests/shell under MicroPython; `make test` does it through test_on_micropython.py.
+"""Runs tests/core, tests/shell and tests/firmware under MicroPython; test_on_micropython.py calls it.
 
     python tests/on_micropython.py [test file ...]
 
@@ -25,9 +25,8 @@ NPM_PACKAGE = "@micropython/micropython-webassembly-pyscript@1.27.0"
 
 def test_files() -> list[Path]:
     """Every test file that runs on both interpreters."""
-    return sorted(
-        path for folder in ("core", "shell") for path in (ROOT / "tests" / folder).glob("test_*.py")
-    )
+    folders = [ROOT / "tests" / name for name in ("core", "shell", "firmware")]
+    return sorted(path for folder in folders for path in folder.glob("test_*.py"))
 
 
 def interpreter() -> list[str]:

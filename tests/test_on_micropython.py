@@ -1,4 +1,4 @@
-"""Every file of tests/core and tests/shell once more, under MicroPython."""
+"""Every file of tests/core, tests/shell and tests/firmware once more, under MicroPython."""
 
 import ast
 from pathlib import Path

@@ -13,6 +13,8 @@ class BlockPair:
     """AES under a key of 16 or 32 bytes; `blocks` is what it works on, two blocks of 16 bytes."""
 
     def __init__(self, key: bytes) -> None:
+        if len(key) not in (16, 32):
+            raise ValueError("an AES key here has 16 or 32 bytes, not %d" % len(key))
         self.blocks = bytearray(32)
         self._slices = array("I", bytes(32))
         self._rounds = len(key) // 4 + 6

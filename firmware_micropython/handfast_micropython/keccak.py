@@ -27,7 +27,9 @@ class Sponge:
         self._squeezing = False
 
     def absorb(self, data: bytes) -> None:
-        """Take `data` in, after everything before it."""
+        """Take `data` in, after everything before it; ValueError after a squeeze."""
+        if self._squeezing:
+            raise ValueError("a sponge that was squeezed absorbs no more")
         state, rate, at = self._state, self._rate, self._at
         start, left = 0, len(data)
         while left:

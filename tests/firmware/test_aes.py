@@ -1,0 +1,103 @@
+"""AES and GHASH of a board, in machine code and in bytecode."""
+
+from array import array
+
+from refusal import refused
+
+from handfast_micropython import aes_bytecode, ghash_bytecode
+from handfast_micropython.aes import BlockPair
+
+try:
+    from handfast_micropython import aes_viper, ghash_viper
+
+    AES_TIERS = (aes_bytecode, aes_viper)
+    GHASH_TIERS = (ghash_bytecode, ghash_viper)
+except (ImportError, SyntaxError):
+    AES_TIERS = (aes_bytecode,)
+    GHASH_TIERS = (ghash_bytecode,)
+
+
+def multiply(one: int, two: int) -> int:
+    """The product in GF(2^8), FIPS 197 section 4.2."""
+    product = 0
+    while two:
+        if two & 1:
+            product ^= one
+        one = (one << 1) ^ (0x11B if one & 0x80 else 0)
+        two >>= 1
+    return product
+
+
+def substitute(byte: int) -> int:
+    """The S-box by its definition, FIPS 197 section 5.1.1: inverse, then the affine map."""
+    inverse = 1
+    for _ in range(254):
+        inverse = multiply(inverse, byte)
+    result = 0x63
+    for turn in range(5):
+        result ^= ((inverse << turn) | (inverse >> (8 - turn))) & 0xFF
+    return result
+
+
+def test_the_circuit_is_the_s_box_for_every_byte() -> None:
+    for tier in AES_TIERS:
+        for start in range(0, 256, 32):
+            blocks = bytearray(range(start, start + 32))
+            slices = array("I", bytes(32))
+            tier.load(slices, blocks)
+            tier.sub_bytes(slices)
+            tier.store(slices, blocks)
+            assert blocks == bytes([substitute(byte) for byte in range(start, start + 32)]), tier.__name__
+
+
+def test_both_blocks_are_encrypted_as_fips_197_says() -> None:
+    # FIPS 197 appendix B and C.3.
+    for key, plaintext, ciphertext in (
+        (
+            "2b7e151628aed2a6abf7158809cf4f3c",
+            "3243f6a8885a308d313198a2e0370734",
+            "3925841d02dc09fbdc118597196a0b32",
+        ),
+        (bytes(range(32)).hex(), "00112233445566778899aabbccddeeff", "8ea2b7ca516745bfeafc49904b496089"),
+    ):
+        pair = BlockPair(bytes.fromhex(key))
+        pair.blocks[:16] = bytes.fromhex(plaintext)
+        pair.encrypt()
+        assert bytes(pair.blocks[:16]).hex() == ciphertext
+        pair.blocks[:] = bytes(16) + bytes.fromhex(plaintext)
+        pair.encrypt()
+        assert bytes(pair.blocks[16:]).hex() == ciphertext
+
+
+def test_the_tiers_of_aes_agree() -> None:
+    results = []
+    for tier in AES_TIERS:
+        slices = array("I", bytes(32))
+        keys = array("I", [0x01234567 * (index % 13) for index in range(8 * 15)])
+        blocks = bytearray(range(200, 232))
+        tier.load(slices, blocks)
+        tier.encrypt(slices, keys, 14)
+        tier.store(slices, blocks)
+        results.append(blocks)
+    assert results[0] == results[-1]
+
+
+def test_a_product_of_ghash_is_that_of_its_definition() -> None:
+    # SP 800-38D section 6.3 on integers: the first bit is the highest.
+    key, block = 0x66E94BD4EF8A2C3B884CFA59CA342B2E, 0x0388DACE60B6A392F328C2B971B2FE78
+    product, turned = 0, key
+    for bit in range(127, -1, -1):
+        product ^= turned * (block >> bit & 1)
+        turned = (turned >> 1) ^ ((0xE1 << 120) * (turned & 1))
+    for tier in GHASH_TIERS:
+        state = array("I", bytes(16))
+        words = array("I", [key >> (96 - 32 * index) & 0xFFFFFFFF for index in range(4)])
+        tier.absorb(state, words, b"?" + block.to_bytes(16, "big"), 1)
+        assert [state[index] for index in range(4)] == [
+            product >> (96 - 32 * index) & 0xFFFFFFFF for index in range(4)
+        ], tier.__name__
+
+
+def test_a_key_of_another_length_is_refused() -> None:
+    for length in (0, 15, 17, 24, 33):
+        refused(ValueError, BlockPair, bytes(length))

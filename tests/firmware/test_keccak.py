@@ -1,0 +1,76 @@
+"""SHA-3 and SHAKE of a board, in machine code and in bytecode."""
+
+from refusal import refused
+
+from handfast_micropython import keccak, keccak_bytecode
+from handfast_micropython.keccak import Sponge, sha3_256, sha3_512, shake128, shake256
+
+try:
+    from handfast_micropython import keccak_viper
+
+    TIERS = (keccak_bytecode, keccak_viper)
+except (ImportError, SyntaxError):
+    TIERS = (keccak_bytecode,)
+
+# The Keccak team's KeccakF-1600-IntermediateValues.txt: all zeros, permuted once and twice; the first lane.
+ONCE = "e7dde140798f25f1"
+TWICE = "3ccb6ef94d955c2d"
+
+
+def test_each_tier_permutes_as_the_keccak_team_says() -> None:
+    for tier in TIERS:
+        state = bytearray(200)
+        tier.permute(state)
+        assert bytes(state[:8]).hex() == ONCE, tier.__name__
+        tier.permute(state)
+        assert bytes(state[:8]).hex() == TWICE, tier.__name__
+
+
+def test_the_tiers_agree_on_every_lane() -> None:
+    states = []
+    for tier in TIERS:
+        state = bytearray(range(200))
+        for _ in range(3):
+            tier.permute(state)
+        states.append(state)
+    assert states[0] == states[-1]
+
+
+def test_each_tier_xors_what_it_is_told_to_and_no_byte_more() -> None:
+    for tier in TIERS:
+        state = bytearray(b"\x0f" * 10)
+        tier.xor_into(state, 2, bytes(range(16)), 5, 3)
+        assert state == b"\x0f\x0f\x0a\x09\x08\x0f\x0f\x0f\x0f\x0f", tier.__name__
+        tier.xor_into(state, 10, b"", 0, 0)
+
+
+def test_sha3_gives_the_digests_of_nist() -> None:
+    # NIST's SHA3-256 and SHA3-512 example values, and the empty message.
+    assert sha3_256(b"").hex() == "a7ffc6f8bf1ed76651c14756a061d662f580ff4de43b49fa82d80a4b80f8434a"
+    assert sha3_256(b"abc").hex() == "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532"
+    assert sha3_512(b"abc").hex() == (
+        "b751850b1a57168a5693cd924b6b096e08f621827444f70d884f5d0240d2712e"
+        "10e116e9192af3c91a7ec57647e3934057340b4cf408d5a56592f8274eec53f0"
+    )
+
+
+def test_shake_gives_the_output_of_nist() -> None:
+    assert shake128(b"", 32).hex() == "7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26"
+    assert shake256(b"", 32).hex() == "46b9dd2b0ba88d13233b3feb743eeb243fcd52ea62b81b82b50c27646ed5762f"
+
+
+def test_it_does_not_matter_in_which_pieces_a_sponge_absorbs_and_squeezes() -> None:
+    data = bytes(range(256)) * 3
+    whole = shake256(data, 500)
+    for size in (1, 7, 135, 136, 137, 500):
+        sponge = Sponge(keccak.RATE_SHAKE256, keccak.SUFFIX_SHAKE)
+        for start in range(0, len(data), size):
+            sponge.absorb(data[start : start + size])
+        out = b"".join([sponge.squeeze(min(size, 500 - start)) for start in range(0, 500, size)])
+        assert out == whole, size
+
+
+def test_nothing_is_absorbed_after_the_first_squeeze() -> None:
+    sponge = Sponge(keccak.RATE_SHAKE256, keccak.SUFFIX_SHAKE)
+    sponge.squeeze(1)
+    refused(ValueError, sponge.absorb, b"late")
