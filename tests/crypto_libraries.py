@@ -4,9 +4,9 @@ from functools import cache
 
 import pytest
 
-from handfast_cpython.crypto import Crypto, back_ends
+from handfast_cpython.crypto import _BACK_ENDS, Crypto, back_ends
 
-EVERY_LIBRARY = pytest.mark.parametrize("library", ["liboqs", "pycryptodome", "cryptography"])
+EVERY_LIBRARY = pytest.mark.parametrize("library", list(_BACK_ENDS))
 
 
 @cache

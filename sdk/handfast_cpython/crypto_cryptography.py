@@ -132,7 +132,9 @@ class CryptographyAead:
         self._name = row.name
         self._key_length = row.key_length
         self._nonce_length = row.nonce_length
-        tag_length = row.tag_length
+        self._tag_length = tag_length = row.tag_length
+        # RFC 3610 section 2.1: 15 bytes less the nonce are left for the length. OpenSSL fails on more.
+        self._longest = (1 << 31) - 17 if algorithm == suites.A256GCM else 256 ** (15 - row.nonce_length) - 1
         self._load: Callable[[bytes], _Aead] = (
             AESGCM if algorithm == suites.A256GCM else lambda key: AESCCM(key, tag_length)
         )
@@ -146,14 +148,15 @@ class CryptographyAead:
 
     def seal(self, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
         self._check(key, nonce)
-        try:
-            return self._load(key).encrypt(nonce, plaintext, aad)
-        except (ValueError, OverflowError):
-            raise LocalError(f"{self._name} cannot seal {len(plaintext)} bytes at once") from None
+        if len(plaintext) > self._longest:
+            raise LocalError(f"{self._name} seals {self._longest} bytes at most, not {len(plaintext)}")
+        return self._load(key).encrypt(nonce, plaintext, aad)
 
     def open(self, key: bytes, nonce: bytes, aad: bytes, ciphertext: bytes) -> bytes:
         self._check(key, nonce)
+        if len(ciphertext) > self._longest + self._tag_length:
+            raise AuthenticationError
         try:
             return self._load(key).decrypt(nonce, ciphertext, aad)
-        except (InvalidTag, ValueError, OverflowError):
+        except InvalidTag:
             raise AuthenticationError from None
