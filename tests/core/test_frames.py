@@ -177,8 +177,8 @@ def test_after_thirty_seconds_another_payload_takes_the_place() -> None:
 def test_fragments_cannot_grow_beyond_16_kilobytes() -> None:
     reassembly = Reassembly(sha256)
     for index in (0, 1):
-        assert reassembly.receive(encode([SID, index, 3, bytes(32), bytes(8192)]), 0.0) is None
-    refused(DecodeError, reassembly.receive, encode([SID, 2, 3, bytes(32), b"\x00"]), 0.0)
+        assert reassembly.receive(encode([SID, index, 4, bytes(32), bytes(8192)]), 0.0) is None
+    refused(DecodeError, reassembly.receive, encode([SID, 2, 4, bytes(32), b"\x00"]), 0.0)
     refused(DecodeError, Reassembly(sha256).receive, encode([SID, 0, 2, bytes(32), bytes(16385)]), 0.0)
     refused(DecodeError, Reassembly(sha256).receive, encode([SID, 0, 2, bytes(32), bytes(70000)]), 0.0)
 
@@ -199,6 +199,7 @@ def test_malformed_fragments_are_refused_and_leave_the_good_ones_alone() -> None
             refused(DecodeError, reassembly.receive, altered(second, position, value), 0.0)
     for text in (second[:-1], second + b"\x00", b"\x85", b"\x85\x00", b"\x85\x00\x01\x02\x03\x04"):
         refused(DecodeError, reassembly.receive, text, 0.0)
+    refused(DecodeError, reassembly.receive, encode([SID, 0, 1, sha256(b"whole"), b"whole"]), 0.0)
     assert reassembly.receive(second, 0.0) == data
 
 

@@ -88,16 +88,15 @@ def _append_map(out: bytearray, value: "dict[object, object]", depth: int) -> No
     for key in value:
         if isinstance(key, bool) or not isinstance(key, (int, str, bytes)):
             raise LocalError("a map key is int, str or bytes, not %s" % type(key).__name__)
-        pairs.append((encode(key), value[key]))
-    pairs.sort(key=_encoded_key)
+        written = bytearray()
+        _append(written, key, depth)
+        pairs.append((bytes(written), value[key]))
+    # No two keys have one encoding, so the elements beside them are never compared.
+    pairs.sort()
     _append_head(out, 0xA0, len(pairs))
     for encoded_key, element in pairs:
         out.extend(encoded_key)
         _append(out, element, depth)
-
-
-def _encoded_key(pair: "tuple[bytes, object]") -> bytes:
-    return pair[0]
 
 
 def _append_head(out: bytearray, major: int, argument: int) -> None:
@@ -119,34 +118,41 @@ def _append_head(out: bytearray, major: int, argument: int) -> None:
 
 def _item(data: bytes, at: int, depth: int) -> "tuple[object, int]":
     """The item at `at` and where the next one begins; `depth` arrays and maps are around it."""
-    major, argument, at = _head(data, at)
-    if major == 2:
-        end = _end(data, at, argument)
-        return data[at:end], end
+    if at >= len(data):
+        raise DecodeError("a CBOR item was expected, the bytes end")
+    major = data[at] >> 5
+    argument = data[at] & 31
+    at += 1
+    if argument > 23:
+        argument, at = _long_argument(data, at, major, argument)
     if major == 0:
         return argument, at
     if major == 1:
         return -1 - argument, at
-    if major == 3:
-        end = _end(data, at, argument)
-        return _text(data[at:end]), end
     if major == 7:
         if argument not in _SIMPLE:
             raise DecodeError("of the simple values only false, true and null are in use")
         return _SIMPLE[argument], at
     if major == 6:
         raise DecodeError("CBOR tags are not in use")
+    # An element takes a byte at least, so a count that lies is refused before any work is done.
+    if argument > len(data) - at:
+        raise DecodeError("a CBOR item claims %d bytes or elements, the bytes end" % argument)
+    if major == 2:
+        end = at + argument
+        return data[at:end], end
+    if major == 3:
+        end = at + argument
+        return _text(data[at:end]), end
     if depth == MAX_DEPTH:
         raise DecodeError("arrays and maps nest at most %d deep" % MAX_DEPTH)
-    # An element takes a byte at least, so a count that lies is refused before any work is done.
-    _end(data, at, argument)
-    if major == 4:
-        elements = []
-        for _ in range(argument):
-            element, at = _item(data, at, depth + 1)
-            elements.append(element)
-        return elements, at
-    return _map(data, at, argument, depth + 1)
+    if major == 5:
+        return _map(data, at, argument, depth + 1)
+    elements = []
+    for _ in range(argument):
+        element, at = _item(data, at, depth + 1)
+        elements.append(element)
+    return elements, at
 
 
 def _map(data: bytes, at: int, count: int, depth: int) -> "tuple[object, int]":
@@ -154,7 +160,7 @@ def _map(data: bytes, at: int, count: int, depth: int) -> "tuple[object, int]":
     before = b""
     for _ in range(count):
         start = at
-        # Depth and type of a key: an array would not be hashable, so it is refused by its head.
+        # Refused by its head: an array or a map could not become a key of the dict.
         if start < len(data) and data[start] >> 5 > 3:
             raise DecodeError("a map key is an integer, a byte string or a text string")
         key, at = _item(data, start, depth)
@@ -166,35 +172,21 @@ def _map(data: bytes, at: int, count: int, depth: int) -> "tuple[object, int]":
     return entries, at
 
 
-def _head(data: bytes, at: int) -> "tuple[int, int, int]":
-    """(major type, argument, where the content begins)."""
-    if at >= len(data):
-        raise DecodeError("a CBOR item was expected, the bytes end")
-    first = data[at]
-    major = first >> 5
-    argument = first & 31
-    at += 1
-    if argument < 24:
-        return major, argument, at
-    if argument > 27:
+def _long_argument(data: bytes, at: int, major: int, additional: int) -> "tuple[int, int]":
+    """The argument in the 1, 2, 4 or 8 bytes from `at`, and where the content begins."""
+    if additional > 27:
         raise DecodeError("indefinite lengths and reserved CBOR heads are not in use")
     if major == 7:
         raise DecodeError("floats and long simple values are not in use")
-    size = 1 << (argument - 24)
-    end = _end(data, at, size)
-    argument = data[at] if size == 1 else int.from_bytes(data[at:end], "big")
+    size = 1 << (additional - 24)
+    end = at + size
+    if end > len(data):
+        raise DecodeError("a CBOR item was expected, the bytes end")
+    argument = int.from_bytes(data[at:end], "big")
     # Shortest form: below 24 the argument stands in the first byte, else not in half of the size.
     if argument < 24 or (size > 1 and argument >> (4 * size) == 0):
         raise DecodeError("a CBOR head is not in its shortest form")
-    return major, argument, end
-
-
-def _end(data: bytes, at: int, length: int) -> int:
-    if length > len(data) - at:
-        raise DecodeError(
-            "a CBOR item claims %d bytes or elements, %d bytes are left" % (length, len(data) - at)
-        )
-    return at + length
+    return argument, end
 
 
 def _text(raw: bytes) -> str:

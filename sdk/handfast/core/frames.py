@@ -225,9 +225,7 @@ def _undelimit(stuffed: bytes) -> "bytes | None":
             out.append(0)
         at = end
     data = bytes(out)
-    if len(data) < 4 or _check(data[:-4]) != data[-4:]:
-        return None
-    return data[:-4]
+    return data[:-4] if _check(data[:-4]) == data[-4:] else None
 
 
 def _check(payload: bytes) -> bytes:
