@@ -1,0 +1,83 @@
+"""What the hub spends on strangers: token buckets, half-open sessions, and what it has seen.
+
+Everything here is asked after the gate and before the first expensive operation (docs/protocol.md,
+load). A hub cannot see who publishes behind a broker; limits for a single client are the broker's.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from handfast.core.constants import MESSAGE_1_MEMORY
+
+# A bucket holds what two seconds bring, so a fleet that was switched on at once is not refused.
+BURST_SECONDS = 2.0
+# Digests of message_1 that are remembered; the oldest go first.
+MEMORY_LIMIT = 100_000
+
+
+class TokenBucket:
+    """`rate` tokens a second."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._full = rate * BURST_SECONDS
+        self._level = self._full
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Take one token; False when there is none."""
+        self._level = min(self._full, self._level + (now - self._at) * self._rate)
+        self._at = now
+        if self._level < 1.0:
+            return False
+        self._level -= 1.0
+        return True
+
+
+class EarlyDrop:
+    """Random early drop: from half of `limit` on, newcomers are dropped more and more often.
+
+    A queue that is full to the brim serves whoever comes first when a place is free, which is the
+    flood; dropping at random gives an honest device the same chance with each of its resends. While
+    it is tight, the holder of a token is preferred.
+    """
+
+    def __init__(self, limit: int, chance: Callable[[], float]) -> None:
+        """`chance()` gives a number from 0 to below 1."""
+        self._limit = limit
+        self._chance = chance
+
+    def admits(self, half_open: int, by_token: bool) -> bool:
+        """Whether a newcomer gets a place beside `half_open` sessions."""
+        start = self._limit * (3 if by_token else 2) // 4
+        if half_open < start:
+            return True
+        if half_open >= self._limit:
+            return False
+        return self._chance() >= (half_open - start) / (self._limit - start)
+
+
+class Memory:
+    """What was seen in the last MESSAGE_1_MEMORY seconds, by digest."""
+
+    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
+        self._limit = limit
+        self._seen: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+
+    def find(self, digest: bytes, now: float) -> bytes | None:
+        """What was remembered with `digest`, or None."""
+        found = self._seen.get(digest)
+        if found is None or now - found[0] >= MESSAGE_1_MEMORY:
+            return None
+        return found[1]
+
+    def remember(self, digest: bytes, value: bytes, now: float) -> None:
+        """Keep `value` with `digest`."""
+        self._seen[digest] = (now, value)
+        while self._seen and (
+            len(self._seen) > self._limit or now - next(iter(self._seen.values()))[0] >= MESSAGE_1_MEMORY
+        ):
+            self._seen.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._seen)

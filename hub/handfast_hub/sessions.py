@@ -1,0 +1,287 @@
+"""Handshakes: one Responder for each device that is joining, many at once.
+
+The order of work is docs/protocol.md section 2.7. For message_1: size, GATE (one hash), memory of
+what was seen, half-open limit, token bucket; only then the encapsulation and the signature, in a
+worker. For message_3: size, live C_R, AEAD; admission.py goes on from there. A PUBLISH is
+acknowledged when its work is done, so a hub that died gets it again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from handfast.core import ead, events, messages, states, topics
+from handfast.core.constants import GATE_BY_TOKEN, MAX_MESSAGE_1, MAX_MESSAGE_3
+from handfast.core.errors import DecodeError, LinkError, PeerError
+from handfast.core.responder import Responder
+from handfast.core.suites import SHA_256
+from handfast.ports import Clock, Crypto
+from handfast_hub.admission import Admission
+from handfast_hub.config import HubConfig
+from handfast_hub.limits import EarlyDrop, Memory, TokenBucket
+from handfast_hub.metrics import METRICS
+from handfast_hub.registry import Registry
+from handfast_hub.registry_traffic import Answer
+from handfast_hub.workers import Workers
+
+# Answers of finished handshakes that are kept for a device that asks again.
+ANSWERS_LIMIT = 50_000
+
+
+class Session:
+    """One device that is joining. `busy` while a worker or the database has it."""
+
+    __slots__ = ("born", "busy", "chan", "digest", "frame", "machine", "started")
+
+    def __init__(self, machine: Responder, chan: bytes, born: int, digest: bytes, started: float) -> None:
+        self.machine = machine
+        self.chan = chan
+        self.born = born
+        self.digest = digest
+        self.started = started
+        self.frame = b""
+        self.busy = True
+
+
+class _Answered(NamedTuple):
+    """What a device gets again when its message_3 comes again: the same bytes (R5)."""
+
+    digest: bytes
+    frame: bytes
+    until: float
+
+
+class Sessions:
+    """Everything between message_1 and message_4."""
+
+    def __init__(
+        self,
+        config: HubConfig,
+        registry: Registry,
+        crypto: Crypto,
+        random: Callable[[int], bytes],
+        clock: Clock,
+        workers: Workers,
+        publish: Callable[[str, bytes], None],
+        born: int,
+    ) -> None:
+        """`born` is the first number that this process may give; `publish` raises LinkError."""
+        self._config = config
+        self._registry = registry
+        self._crypto = crypto
+        self._random = random
+        self._clock = clock
+        self._workers = workers
+        self._publish = publish
+        self._born = born
+        self._admission = Admission(config, registry, crypto, random, workers)
+        now = clock.now()
+        self._signing = TokenBucket(config.limits.signatures_per_second, now)
+        self._verifying = TokenBucket(config.limits.verifications_per_second, now)
+        self._early = EarlyDrop(config.limits.half_open, lambda: int.from_bytes(random(3), "big") / 2**24)
+        self._memory = Memory()
+        # message_1 whose message_2 is being made, and then sessions by C_R, oldest first. Nobody can
+        # guess a C_R before message_2.
+        self._making = 0
+        self._open: dict[bytes, Session] = {}
+        self._answered: dict[bytes, _Answered] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def half_open(self) -> int:
+        """Handshakes under way."""
+        return self._making + len(self._open)
+
+    def recall(self, answers: list[Answer]) -> None:
+        """Take over the answers that an earlier process of this hub has committed."""
+        until = self._clock.now() + self._config.limits.session_seconds
+        for answer in answers:
+            self._answered[answer.c_r] = _Answered(answer.message_3_hash, answer.message_4, until)
+
+    def receive(self, topic: topics.Topic, payload: bytes, acknowledge: Callable[[], None]) -> None:
+        """One payload of a joining device; never raises, whatever the bytes are."""
+        work = None
+        try:
+            frame = messages.decode_frame(payload)
+            if frame.message is None:
+                # An error message: anybody could have written it, so it ends nothing.
+                self._drop("error_message")
+            elif frame.c_x is None:
+                work = self._message_1(topic, payload, frame)
+            else:
+                work = self._message_3(topic, payload, frame)
+        except PeerError:
+            self._drop("decode")
+        if work is None:
+            acknowledge()
+            return
+        task = asyncio.create_task(self._finish(work, acknowledge))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def expire(self) -> None:
+        """Forget what is older than the life of a session; call it every second or so."""
+        now = self._clock.now()
+        limit = now - self._config.limits.session_seconds
+        for c_r, session in list(self._open.items()):
+            if session.started > limit:
+                break
+            if not session.busy:
+                del self._open[c_r]
+                METRICS.handshakes.labels("expired").inc()
+        while self._answered:
+            c_r, answered = next(iter(self._answered.items()))
+            if answered.until > now and len(self._answered) <= ANSWERS_LIMIT:
+                break
+            del self._answered[c_r]
+        METRICS.half_open.set(self.half_open)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _finish(self, work: Coroutine[Any, Any, None], acknowledge: Callable[[], None]) -> None:
+        try:
+            await work
+        finally:
+            acknowledge()
+
+    # message_1 --------------------------------------------------------------------------------
+
+    def _message_1(
+        self, topic: topics.Topic, payload: bytes, frame: "messages.Frame"
+    ) -> Coroutine[Any, Any, None] | None:
+        """What is left to do for it in a worker, or None when it is done with."""
+        if len(frame.message) > MAX_MESSAGE_1:
+            raise DecodeError("message_1 is too large")
+        now = self._clock.now()
+        machine = Responder(self._crypto, self._random, self._registry.identity, self._config.suites)
+        machine.receive(payload, now)
+        gate = machine.next_event()
+        if not isinstance(gate, events.GatePresented):
+            raise DecodeError("message_1 carries a GATE")
+        known = self._memory.find(gate.digest, now)
+        if known is not None:
+            # Only bytes that passed the gate are in the memory; they cost a hash and no more.
+            self._again(known, topic)
+            return None
+        key = self._gate_key(gate)
+        if key is None:
+            self._drop("gate")
+            return None
+        try:
+            machine.pass_gate(key)
+        except PeerError:
+            self._drop("gate")
+            self._send(topic, machine.frames_to_send(now))
+            return None
+        by_token = gate.kind == GATE_BY_TOKEN
+        if not self._early.admits(self.half_open, by_token) or not self._signing.take(now):
+            # Not remembered: the device's own resend gets another chance.
+            self._drop("load")
+            return None
+        self._born += 1
+        session = Session(machine, topic.chan, self._born, gate.digest, now)
+        self._memory.remember(gate.digest, b"", now)
+        self._making += 1
+        return self._answer_1(session, topic)
+
+    def _gate_key(self, gate: "events.GatePresented") -> bytes | None:
+        if gate.kind != GATE_BY_TOKEN:
+            return self._registry.hub_id
+        token = self._registry.tokens.find(gate.token_id)
+        return None if token is None else ead.gate_key(self._crypto, self._registry.hub_id, token)
+
+    def _again(self, c_r: bytes, topic: topics.Topic) -> None:
+        """The same message_1: the same message_2 on the same chan while the session lives, else silence."""
+        session = self._open.get(c_r)
+        if session is not None and session.chan == topic.chan:
+            self._send(topic, [session.frame])
+        else:
+            self._drop("repeated")
+
+    async def _answer_1(self, session: Session, topic: topics.Topic) -> None:
+        machine = session.machine
+        try:
+            with contextlib.suppress(PeerError):  # G_X is no key: the error message says so
+                await self._workers.run(lambda: machine.answer(session.started))
+        finally:
+            self._making -= 1
+        frames = machine.frames_to_send(session.started)
+        if machine.state == states.WAIT_MESSAGE_3:
+            session.frame = frames[0]
+            session.busy = False
+            self._open[machine.c_r] = session
+            self._memory.remember(session.digest, machine.c_r, session.started)
+        self._send(topic, frames)
+
+    # message_3 --------------------------------------------------------------------------------
+
+    def _message_3(
+        self, topic: topics.Topic, payload: bytes, frame: "messages.Frame"
+    ) -> Coroutine[Any, Any, None] | None:
+        """What is left to do for it elsewhere, or None when it is done with."""
+        if len(frame.message) > MAX_MESSAGE_3:
+            raise DecodeError("message_3 is too large")
+        now = self._clock.now()
+        answered = self._answered.get(frame.c_x)
+        if answered is not None:
+            if answered.digest == self._crypto.hash(SHA_256, frame.message):
+                self._send(topic, [answered.frame])
+            return None
+        session = self._open.get(frame.c_x)
+        if session is None or session.busy or session.chan != topic.chan:
+            self._drop("unknown_session")
+            return None
+        if not self._verifying.take(now):
+            self._drop("load")
+            return None
+        try:
+            session.machine.receive(payload, now)
+        except PeerError:
+            self._drop("message_3")
+            if session.machine.state in states.FINAL:
+                self._end(session, topic, "failed")
+            return None
+        presented = session.machine.next_event()
+        if not isinstance(presented, events.CredentialPresented):
+            return None
+        session.busy = True
+        return self._answer_3(session, topic, presented)
+
+    async def _answer_3(
+        self, session: Session, topic: topics.Topic, presented: "events.CredentialPresented"
+    ) -> None:
+        try:
+            outcome = await self._admission.decide(session.machine, presented, session.born)
+        except BaseException:
+            self._end(session, topic, "failed")
+            raise
+        if outcome.digest is not None and outcome.frames:
+            now = self._clock.now()
+            until = now + self._config.limits.session_seconds
+            self._answered[session.machine.c_r] = _Answered(outcome.digest, outcome.frames[0], until)
+            METRICS.seconds.observe(now - session.started)
+        self._open.pop(session.machine.c_r, None)
+        METRICS.handshakes.labels(outcome.result).inc()
+        self._send(topic, outcome.frames)
+
+    # Everything else --------------------------------------------------------------------------
+
+    def _end(self, session: Session, topic: topics.Topic, result: str) -> None:
+        self._open.pop(session.machine.c_r, None)
+        METRICS.handshakes.labels(result).inc()
+        self._send(topic, session.machine.frames_to_send(self._clock.now()))
+
+    def _drop(self, reason: str) -> None:
+        METRICS.drops.labels(reason).inc()
+
+    def _send(self, topic: topics.Topic, frames: list[bytes]) -> None:
+        for frame in frames:
+            try:
+                self._publish(topics.reply_topic(topic), frame)
+            except LinkError:
+                # The device asks again, and then there is an answer in a cache or in the registry.
+                self._drop("broker_away")
