@@ -71,9 +71,7 @@ class Admission:
         # By thumbprint: who is being decided about, and how many more handshakes of it wait.
         self._locks: dict[bytes, tuple[asyncio.Lock, int]] = {}
 
-    async def decide(
-        self, machine: Responder, presented: "events.CredentialPresented", born: int
-    ) -> Outcome:
+    async def decide(self, machine: Responder, presented: "events.CredentialPresented", born: int) -> Outcome:
         """Judge the device that wrote this message_3; raises nothing of ours."""
         try:
             standing = await self._registry.admission(_question(presented))
@@ -171,7 +169,10 @@ class Admission:
             machine.deny(verdict.status, self._config.policy.retry_seconds)
             return _Judged(verdict, claim, None, machine.frames_to_send(0.0))
         machine.grant(device_id, standing.epoch)
-        return _Judged(verdict, claim, machine.next_event(), machine.frames_to_send(0.0))
+        established = machine.next_event()
+        if not isinstance(established, events.Established):
+            return None
+        return _Judged(verdict, claim, established, machine.frames_to_send(0.0))
 
     def _pending(
         self,

@@ -106,6 +106,17 @@ class Limits(_Section):
     """Threads for signing and verifying; 0 means one for each processor."""
 
 
+class Entropy(_Section):
+    """Where the hub's random bytes come from: `[entropy]`."""
+
+    source: str = "os"
+    """A quantum source: `/dev/hwrng` or another device, `serial:/dev/ttyUSB0`, `https://...`, `os` for
+    the operating system, or `simulated`. It is tested at start and mixed with the machine's own."""
+
+    state: Path = Path("entropy")
+    """A folder for the secret state of the generator."""
+
+
 class Retention(_Section):
     """What the registry keeps: `[retention]`."""
 
@@ -155,6 +166,7 @@ class HubConfig(BaseSettings):
     mqtt: Mqtt = Mqtt()
     policy: Policy = Policy()
     limits: Limits = Limits()
+    entropy: Entropy = Entropy()
     retention: Retention = Retention()
     log: Log = Log()
 

@@ -6,24 +6,55 @@ filled, and a hub whose source is in alarm stops answering instead of making key
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import structlog
 
-from handfast.core.errors import EntropyError, Error
+from handfast.core.errors import Error, LocalError
+from handfast.ports import Crypto
 from handfast_cpython.entropy import Entropy
+from handfast_cpython.keystore import Keystore
+from handfast_cpython.qrng import open_source
+from handfast_hub.config import HubConfig
 
 _LOG = structlog.get_logger("handfast.hub.randomness")
 
-# Draws that are fetched at once, and how few may be left before that. A handshake takes four.
+# Draws that are fetched at once, and how few may be left before that. A handshake takes one or two.
 BATCH = 4096
 LOW = 2048
+
+
+# What one handshake uses: coins of the KEM, C_R, the signature's randomness and r_H.
+HANDSHAKE_BYTES = 64 + 8 + 32 + 32
+
+
+class Portions:
+    """One draw for a whole handshake, handed out in pieces; made when the first piece is asked for.
+
+    A draw of a tested source costs as much as three KDF calls, and who has not passed the gate shall
+    cost none.
+    """
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        self._random = random
+        self._draw: bytes | None = None
+
+    def __call__(self, length: int) -> bytes:
+        """The next `length` bytes; LocalError when the draw is used up, EntropyError as `random`."""
+        if self._draw is None:
+            self._draw = self._random(HANDSHAKE_BYTES)
+        if length > len(self._draw):
+            raise LocalError("a handshake uses more random bytes than were drawn for it")
+        portion, self._draw = self._draw[:length], self._draw[length:]
+        return portion
 
 
 class Randomness:
     """A function `random(length)` over an Entropy port."""
 
-    def __init__(self, entropy: Entropy) -> None:
+    def __init__(self, entropy: Entropy, keystore: Keystore) -> None:
         self._entropy = entropy
+        self._keystore = keystore
         self._lock = threading.Lock()
         self._left = 0
         self._loop = asyncio.get_running_loop()
@@ -50,6 +81,7 @@ class Randomness:
         if self._refilling is not None:
             await asyncio.gather(self._refilling, return_exceptions=True)
         await self._entropy.close()
+        self._keystore.close()
 
     def _refill(self) -> None:
         if not self._closed and (self._refilling is None or self._refilling.done()):
@@ -65,3 +97,16 @@ class Randomness:
         await self._entropy.prepare(BATCH)
         with self._lock:
             self._left = BATCH
+
+
+async def open_randomness(config: HubConfig, crypto: Crypto) -> Randomness:
+    """The hub's randomness, its source tested; EntropyError in alarm, KeystoreError for its state."""
+    keystore = Keystore(config.entropy.state)
+    try:
+        entropy = Entropy(crypto, keystore, open_source(config.entropy.source), batch=BATCH)
+        randomness = Randomness(entropy, keystore)
+        await randomness.start()
+    except BaseException:
+        keystore.close()
+        raise
+    return randomness

@@ -14,8 +14,11 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from handfast.core import root_key
 from handfast.core.credentials import Identity
+from handfast.core.errors import LocalError
 from handfast.core.hub_session import Ring
+from handfast.core.suites import suite
 from handfast.ports import Crypto
 from handfast_hub import migrations, registry_devices, registry_lease, registry_traffic
 from handfast_hub.config import HubConfig
@@ -34,7 +37,7 @@ from handfast_hub.registry_enrolment import (
 )
 from handfast_hub.registry_group import GroupCommit, Operation
 from handfast_hub.registry_operator import Operator
-from handfast_hub.registry_traffic import Answer, Command, Dispatch, RingReads, Stored
+from handfast_hub.registry_traffic import Answer, Command, Dispatch, RingReads, RootReads, Stored
 from handfast_hub.schema import devices, events
 from handfast_hub.tokens import TokenStock
 from handfast_hub.vault import open_vault
@@ -80,6 +83,8 @@ class Registry:
         self._pend: Operation[Pending, Pended | Refusal] = Operation(PendingTransaction(vault), rank=1)
         self._deliver = Operation(delivery, rank=2)
         self._load = Operation(RingReads(vault), reading=True)
+        self._roots = Operation(RootReads(vault), reading=True)
+        self._crypto = crypto
         self._stock = Operation(self.tokens.load, reading=True)
         self.operator = Operator(self._group, vault, crypto, random, self._changed)
 
@@ -141,6 +146,14 @@ class Registry:
     async def load(self, device_id: bytes, now: float) -> Stored | None:
         """A device with its ring; None when there is none. Read it once and keep it."""
         return await self._group.submit(self._load, (device_id, now))
+
+    async def application_key(self, device_id: bytes, purpose: str) -> bytes:
+        """32 bytes, the same as `Device.key(purpose)` there; LocalError when it is not onboarded."""
+        found: tuple[int, bytes] | None = await self._group.submit(self._roots, device_id)
+        if found is None:
+            raise LocalError(f"device {device_id.hex()} is not onboarded, so it has no key")
+        k_dev = root_key.device_key(self._crypto, suite(found[0]).hash, found[1])
+        return root_key.application_key(self._crypto, k_dev, purpose)
 
     async def deliver(self, delivery: Delivery) -> Refusal | None:
         """Commit an opened record; None for done. After a refusal the ring has to be loaded anew."""

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from handfast.core import hub_session
 from handfast.core.hub_session import Ring
 from handfast_hub.registry_delivery import live_keys
 from handfast_hub.registry_enrolment import Refusal
-from handfast_hub.registry_reads import devices_by_id, rings
-from handfast_hub.schema import EXPIRED, QUEUED, SENT, SHUT_OUT, commands, farewells, keys
+from handfast_hub.registry_reads import devices_by_id, rings, root_aad, state_aad
+from handfast_hub.schema import EXPIRED, QUEUED, SENT, SHUT_OUT, commands, devices, farewells, keys
 from handfast_hub.vault import Vault
 
 
@@ -67,6 +68,13 @@ _RESERVE = (
     )
     .values(send_bound=sa.bindparam("new_bound"))
 )
+_ROOTS = (
+    sa.select(
+        devices.c.device_id, devices.c.thumbprint, keys.c.attempt, keys.c.sealed_state, keys.c.sealed_root
+    )
+    .join(keys, sa.and_(keys.c.device_id == devices.c.device_id, keys.c.active == 1))
+    .where(devices.c.device_id.in_(sa.bindparam("values", expanding=True)))
+)
 _QUEUED = (
     sa.select(commands.c.id, commands.c.device_id, commands.c.data, commands.c.expires_at)
     .where(
@@ -113,6 +121,29 @@ class RingReads:
                 answers.append(None)
             else:
                 answers.append(Stored(device_id, row.thumbprint, row.state, row.label, found[device_id]))
+        return answers
+
+
+class RootReads:
+    """Reads K_root of onboarded devices, over one vault."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def __call__(self, connection: Connection, items: Sequence[bytes]) -> list[tuple[int, bytes] | None]:
+        """(suite, K_root) of the active key of each device_id; None when it has none."""
+        rows = {row.device_id: row for row in connection.execute(_ROOTS, {"values": list(items)})}
+        answers: list[tuple[int, bytes] | None] = []
+        for device_id in items:
+            row = rows.get(device_id)
+            if row is None:
+                answers.append(None)
+                continue
+            aad = state_aad(row.thumbprint, row.attempt)
+            key = hub_session.decode_key(self._vault.open(row.sealed_state, aad), 0.0)
+            answers.append(
+                (key.suite, self._vault.open(row.sealed_root, root_aad(row.thumbprint, row.attempt)))
+            )
         return answers
 
 

@@ -21,6 +21,7 @@ from handfast_hub.admission import Admission
 from handfast_hub.config import HubConfig
 from handfast_hub.limits import EarlyDrop, Memory, TokenBucket
 from handfast_hub.metrics import METRICS
+from handfast_hub.randomness import Portions
 from handfast_hub.registry import Registry
 from handfast_hub.registry_traffic import Answer
 from handfast_hub.workers import Workers
@@ -157,7 +158,8 @@ class Sessions:
         if len(frame.message) > MAX_MESSAGE_1:
             raise DecodeError("message_1 is too large")
         now = self._clock.now()
-        machine = Responder(self._crypto, self._random, self._registry.identity, self._config.suites)
+        random = Portions(self._random)
+        machine = Responder(self._crypto, random, self._registry.identity, self._config.suites)
         machine.receive(payload, now)
         gate = machine.next_event()
         if not isinstance(gate, events.GatePresented):

@@ -36,6 +36,8 @@ _LOG = structlog.get_logger("handfast.hub.traffic")
 
 # Devices whose rings are kept in memory; the one that was silent longest goes first.
 RINGS_LIMIT = 100_000
+# Commands whose answer somebody in this process may wait for.
+SENT_LIMIT = 100_000
 
 
 class Reading(NamedTuple):
@@ -71,7 +73,7 @@ class Traffic:
         hub_kid: bytes,
         publish: Callable[[str, bytes], None],
         deliver: Callable[[Reading], None],
-        answered: Callable[[bytes, Response], None],
+        answered: Callable[[int, Response], None],
     ) -> None:
         """`deliver` hears committed readings, `answered` committed answers to commands."""
         self._registry = registry
@@ -81,6 +83,8 @@ class Traffic:
         self._deliver = deliver
         self._answered = answered
         self._keys = KeyCache(crypto)
+        # Commands that this process has sent, by the record that carried them.
+        self._sent: OrderedDict[tuple[bytes, int, int], int] = OrderedDict()
         self._devices: OrderedDict[bytes, _Device] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -102,17 +106,14 @@ class Traffic:
             async with device.lock:
                 await self._send_commands(device_id, device)
 
-    async def farewell(self, device_id: bytes, epoch: int | None = None) -> None:
-        """Tell a revoked device so, with the last records that were sealed for it."""
-        epochs = range(constants.RESTORED_EPOCHS_AHEAD) if epoch is None else (epoch,)
-        stored = await self._registry.load(device_id, self._clock.now()) if epoch is None else None
-        first = 0 if stored is None else max(0, stored.ring.highest_epoch)
-        for each in epochs:
-            records = await self._registry.last_records(device_id, first + each, time.time())
-            for record in records:
-                self._send(device_id, topics.CONTROL, record)
-            if epoch is None and not records and each > 1:
-                break
+    async def farewell(self, device_id: bytes) -> None:
+        """Tell a device that was just revoked, if it was heard of; else it is told when it speaks."""
+        device = self._devices.get(device_id)
+        self.forget(device_id)
+        if device is not None and device.ring.active is not None:
+            epoch = device.ring.active.epoch
+            for each in (epoch, epoch + 1):
+                await self._last_records(device_id, each)
 
     async def close(self) -> None:
         """Wait for what is under way."""
@@ -178,7 +179,9 @@ class Traffic:
         if data is not None:
             self._deliver(Reading(device_id, device.label, topics.CHANNEL_NAMES[channel], data, now))
         if response is not None:
-            self._answered(device_id, response)
+            number = self._sent.pop((device_id, response.epoch, response.piv), None)
+            if number is not None:
+                self._answered(number, response)
         async with device.lock:
             if control or opened.promoted or opened.stepped:
                 ack = encode_control(constants.CONTROL_ACK, opened.attempt)
@@ -191,8 +194,12 @@ class Traffic:
     async def _stranger(self, device_id: bytes, payload: bytes) -> None:
         """A device without a key: it was revoked, and is told so with what was sealed for it then."""
         METRICS.records.labels("revoked").inc()
-        await self.farewell(device_id, decode_header(payload).epoch)
+        await self._last_records(device_id, decode_header(payload).epoch)
         self.forget(device_id)
+
+    async def _last_records(self, device_id: bytes, epoch: int) -> None:
+        for record in await self._registry.last_records(device_id, epoch, time.time()):
+            self._send(device_id, topics.CONTROL, record)
 
     # Out --------------------------------------------------------------------------------------
 
@@ -220,6 +227,9 @@ class Traffic:
             return
         dispatch = Dispatch(command.number, sealed.epoch, sealed.piv, time.time())
         if await self._registry.dispatch(dispatch):
+            self._sent[device_id, sealed.epoch, sealed.piv] = command.number
+            if len(self._sent) > SENT_LIMIT:
+                self._sent.popitem(last=False)
             self._send(device_id, topics.COMMAND, sealed.record)
 
     def _send(self, device_id: bytes, channel: int, record: bytes) -> None:

@@ -7,6 +7,7 @@ are shared, and more so the more there is to do. PyCryptodome lets go of the GIL
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -16,6 +17,11 @@ Result = TypeVar("Result")
 
 # Jobs of half a millisecond each: the loop waits for a batch at most 8 ms.
 LARGEST_BATCH = 16
+
+
+def processors() -> int:
+    """How many threads can compute at once on this machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Job(NamedTuple):
@@ -31,7 +37,8 @@ class Workers:
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._run, name=f"worker-{number}", daemon=True) for number in range(count)
+            threading.Thread(target=self._run, name=f"worker-{number}", daemon=True)
+            for number in range(count)
         ]
         for thread in self._threads:
             thread.start()

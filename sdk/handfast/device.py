@@ -45,8 +45,6 @@ ENROLLED = "enrolled"
 ACTIVE = "active"
 REFUSED = "refused"
 
-_CHANNEL_NAMES = {number: name for name, number in topics.CHANNELS.items()}
-
 
 class Device:
     """One device over one host and one link. Make it, `onboard`, use it, `close`."""
@@ -310,7 +308,7 @@ class Device:
         if len(self._messages) >= self._settings.queue:
             self.trouble = "%d messages wait for the application; one was dropped" % len(self._messages)
             return
-        name = _CHANNEL_NAMES[event.channel]
+        name = topics.CHANNEL_NAMES[event.channel]
         self._messages.append(Message(self, name, event.plaintext, event.epoch, event.piv))
 
     def _forget_token(self) -> None:

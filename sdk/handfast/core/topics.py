@@ -31,6 +31,7 @@ CHANNELS = {
     "bulk": BULK,
     "alarm": ALARM,
 }
+CHANNEL_NAMES = {number: name for name, number in CHANNELS.items()}
 
 CHAN_LENGTH = 14
 DEVICE_ID_LENGTH = 8

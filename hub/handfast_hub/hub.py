@@ -1,0 +1,253 @@
+"""The hub: the only place where its parts are put together; start and stop.
+
+    async with Hub(config) as hub:
+        async for reading in hub.readings():
+            ...
+
+A program of an operator needs no more than this: readings, commands, and `hub.operator` for
+devices, tokens and decisions.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import structlog
+
+from handfast.core import topics
+from handfast.core.codes import b32encode
+from handfast.core.constants import KID_LENGTH
+from handfast.core.errors import Error, LinkTimeout, LocalError, PeerError
+from handfast.core.plaintexts import Response
+from handfast.ports import Clock, Crypto
+from handfast_cpython.clock import Clock as MachineClock
+from handfast_cpython.crypto import Crypto as MachineCrypto
+from handfast_hub.config import HubConfig
+from handfast_hub.randomness import Randomness, open_randomness
+from handfast_hub.registry import Change, Registry
+from handfast_hub.registry_lease import LEASE_SECONDS
+from handfast_hub.registry_operator import NewCommand, Operator
+from handfast_hub.sessions import Sessions
+from handfast_hub.traffic import Reading, Traffic
+from handfast_hub.transport import Transport, open_transport
+from handfast_hub.workers import Workers, processors
+
+_LOG = structlog.get_logger("handfast.hub")
+
+# How often expired sessions are forgotten, in seconds.
+SWEEP_SECONDS = 1.0
+# Readings that wait for one slow reader; the oldest go first, and stay in the registry.
+READINGS_LIMIT = 10_000
+# Answers of granted handshakes that a new process still gives again, by their age in seconds.
+RECALL_SECONDS = 120.0
+
+
+class Hub:
+    """One hub process for one hub key."""
+
+    def __init__(
+        self,
+        config: HubConfig,
+        *,
+        transport: Transport | None = None,
+        crypto: Crypto | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Without arguments everything is what `config` says; tests bring a transport and a clock."""
+        self.config = config
+        self.crypto: Crypto = crypto or MachineCrypto()
+        self.clock: Clock = clock or MachineClock()
+        self._given_transport = transport
+        self._readers: set[asyncio.Queue[Reading]] = set()
+        self._answers: dict[int, asyncio.Future[Response]] = {}
+        self._closing = contextlib.AsyncExitStack()
+        self._failed: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Open the registry, take the lease, join the broker and begin to answer.
+
+        RegistryError, KeystoreError, EntropyError or LinkError when something of that is not to be
+        had; nothing stays open then.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
+        self._failed = asyncio.get_running_loop().create_future()
+        self._random: Randomness = await open_randomness(self.config, self.crypto)
+        self._closing.push_async_callback(self._random.close)
+        self._registry = await Registry.open(self.config, self.crypto)
+        self._closing.push_async_callback(self._registry.close)
+        born = await self._registry.serve()
+        self._workers = Workers(self.config.limits.workers or processors())
+        self._closing.push_async_callback(self._workers.close)
+        self._transport = self._given_transport or open_transport(
+            self.config, self.crypto, self._registry.identity
+        )
+        self._closing.push_async_callback(self._transport.close)
+        self._sessions = Sessions(
+            self.config,
+            self._registry,
+            self.crypto,
+            self._random,
+            self.clock,
+            self._workers,
+            self._transport.publish,
+            born,
+        )
+        self._closing.push_async_callback(self._sessions.close)
+        self._traffic = Traffic(
+            self._registry,
+            self.crypto,
+            self.clock,
+            self.hub_id[:KID_LENGTH],
+            self._transport.publish,
+            self._deliver,
+            self._answered,
+        )
+        self._closing.push_async_callback(self._traffic.close)
+        self._sessions.recall(await self._registry.answers(time.time() - RECALL_SECONDS))
+        await self._transport.start(topics.hub_subscriptions(self.hub_id[:KID_LENGTH]), self._receive)
+        for work in (self._renew, self._sweep, self._watch):
+            self._keep(work)
+
+    async def close(self) -> None:
+        """Answer what is under way, give the lease back and leave; may be called twice."""
+        await self._closing.aclose()
+
+    async def __aenter__(self) -> "Hub":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def run(self) -> None:
+        """Wait until something makes the hub stop: the lease or the database is lost. Raises it."""
+        if self._failed is None:
+            raise LocalError("start this hub first")
+        await self._failed
+
+    # What a program asks ----------------------------------------------------------------------
+
+    @property
+    def hub_id(self) -> bytes:
+        """The thumbprint of this hub, 32 bytes; what a hub code carries."""
+        return self._registry.hub_id
+
+    @property
+    def operator(self) -> Operator:
+        """Devices, tokens and decisions."""
+        return self._registry.operator
+
+    async def readings(self) -> AsyncIterator[Reading]:
+        """What devices send from now on; each was committed before it comes here."""
+        queue: asyncio.Queue[Reading] = asyncio.Queue()
+        self._readers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._readers.discard(queue)
+
+    async def command(self, device_id: bytes, data: bytes, *, expires: float = 60.0) -> Response:
+        """Send `data` to a device and wait for its answer.
+
+        A device that is away gets it when it is back. LinkTimeout when no answer came within
+        `expires` seconds: whether the command was carried out is not known then if it was sent.
+        LocalError for a device that is not onboarded.
+        """
+        now = time.time()
+        number = await self.operator.command(NewCommand(device_id, data, now + expires, now))
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._answers[number] = future
+        try:
+            return await asyncio.wait_for(future, expires)
+        except TimeoutError:
+            raise LinkTimeout(f"command {number} was not answered within {expires:g} s") from None
+        finally:
+            self._answers.pop(number, None)
+
+    async def key(self, device_id: bytes, purpose: str) -> bytes:
+        """The key of 32 bytes for `purpose` that the device makes with `Device.key`.
+
+        LocalError for a device that is not onboarded.
+        """
+        return await self._registry.application_key(device_id, purpose)
+
+    # In ---------------------------------------------------------------------------------------
+
+    def _receive(self, topic: str, payload: bytes, acknowledge: Callable[[], None]) -> None:
+        try:
+            parsed = topics.parse(topic)
+        except PeerError:
+            acknowledge()
+            return
+        if parsed.hub != self.hub_id[:KID_LENGTH] or parsed.direction != "up":
+            acknowledge()
+        elif parsed.chan is not None:
+            self._sessions.receive(parsed, payload, acknowledge)
+        else:
+            self._traffic.receive(parsed, payload, acknowledge)
+
+    def _deliver(self, reading: Reading) -> None:
+        for queue in self._readers:
+            if queue.qsize() >= READINGS_LIMIT:
+                queue.get_nowait()
+            queue.put_nowait(reading)
+
+    def _answered(self, number: int, response: Response) -> None:
+        future = self._answers.get(number)
+        if future is not None and not future.done():
+            future.set_result(response)
+
+    # What goes on meanwhile -------------------------------------------------------------------
+
+    def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        async def until_closed() -> None:
+            try:
+                await work()
+            except Error as error:
+                _LOG.error("the hub stops", reason=error.detail)
+                if self._failed is not None and not self._failed.done():
+                    self._failed.set_exception(error)
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        task = asyncio.create_task(until_closed())
+        self._closing.push_async_callback(stop)
+
+    async def _renew(self) -> None:
+        while True:
+            # Wall time: a lease is between processes, whatever clock the sessions have.
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            await self._registry.renew()
+
+    async def _sweep(self) -> None:
+        while True:
+            await self.clock.sleep(SWEEP_SECONDS)
+            self._sessions.expire()
+            if await self._registry.expire_commands(time.time()):
+                _LOG.info("commands expired")
+
+    async def _watch(self) -> None:
+        async for change in self._registry.watch():
+            await self._apply(change)
+
+    async def _apply(self, change: Change) -> None:
+        """Something that an operator did, here or in another process."""
+        if change.device_id is None:
+            return
+        if change.kind in ("revoked", "refused"):
+            await self._traffic.farewell(change.device_id)
+            self._transport.disconnect(b32encode(change.device_id))
+        elif change.kind == "command":
+            await self._traffic.notify(change.device_id)
+        else:
+            self._traffic.forget(change.device_id)

@@ -1,0 +1,77 @@
+"""How the hub reaches its devices: a broker somewhere, or one of its own in the same process."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from handfast.core.codes import b32encode
+from handfast.core.credentials import Identity
+from handfast.core.errors import LocalError
+from handfast.ports import Crypto
+from handfast_cpython.tls import client_context
+from handfast_hub.config import HubConfig
+from handfast_hub.ingress import MqttIngress
+
+OnPublish = Callable[[str, bytes, Callable[[], None]], None]
+
+
+class Transport(Protocol):
+    """What the hub asks of the way to its devices; `handfast.testing.MemoryBroker` is one too."""
+
+    async def start(self, subscriptions: Sequence[str], on_publish: OnPublish) -> None:
+        """Begin; LinkError when that fails."""
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Queue `payload` for `topic`; LinkError when it cannot be."""
+
+    def disconnect(self, client_id: str) -> None:
+        """Close the connection of a client where we can; elsewhere the end of its keys must do."""
+
+    async def close(self) -> None:
+        """Leave; may be called twice."""
+
+
+class ExternalBroker(MqttIngress):
+    """Mosquitto, or any broker of MQTT 3.1.1, by configuration."""
+
+    def disconnect(self, client_id: str) -> None:
+        """MQTT 3.1.1 has no way to ask a broker for it."""
+
+
+def open_transport(config: HubConfig, crypto: Crypto, identity: Identity) -> Transport:
+    """The transport that `config` names; nothing is started. LocalError for an unreadable file."""
+    mqtt = config.mqtt
+    if mqtt.broker == "embedded":
+        # Costs half a second of imports, which a hub with another broker does not pay.
+        from handfast_hub.broker import EmbeddedBroker
+
+        broker: Transport = EmbeddedBroker(mqtt.host, mqtt.port)
+        return broker
+    context = None
+    if mqtt.tls:
+        context = client_context(ca=mqtt.ca, certificate=mqtt.certificate, key=mqtt.key)
+    return ExternalBroker(
+        mqtt.host,
+        mqtt.port,
+        client_id=_client_id(crypto, identity),
+        username=mqtt.username,
+        password=_password(mqtt.password_file),
+        context=context,
+        unacknowledged=mqtt.unacknowledged,
+    )
+
+
+def _client_id(crypto: Crypto, identity: Identity) -> str:
+    """The same at every start, so that the broker keeps what comes meanwhile; guessed by nobody."""
+    return "hub-" + b32encode(crypto.kmac256(identity.seed, b"client id", 11, b"handfast/1 mqtt"))
+
+
+def _password(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LocalError(
+            f"the password of the hub should be in {path}, which cannot be read: {error}"
+        ) from None
