@@ -169,6 +169,12 @@ def test_message_3_and_message_4_are_one_byte_string() -> None:
             refused(DecodeError, decode_message, data)
 
 
+def test_an_ead_has_a_bounded_number_of_items() -> None:
+    most = [(0, None)] * 31 + [(1, b"value")]
+    assert messages.decode_ead(messages.encode_ead(most)) == most
+    refused(DecodeError, messages.decode_ead, messages.encode_ead(most + [(0, None)]))
+
+
 def test_errors_are_read_as_they_were_written() -> None:
     for error, wire in (
         (ErrorMessage(1, "no"), "01626e6f"),
@@ -224,6 +230,7 @@ def test_a_frame_of_another_form_is_refused() -> None:
         (b"c_x", b"message", b"more"),
         (b"c_x", 1, b"bytes"),
         (b"c_x", 1, "text", 1),
+        (b"c_x", 1, "x" * 1024),
         (b"\x00", b"message"),
         (24, b"message"),
         (False, b"message"),

@@ -135,6 +135,8 @@ MAX_MESSAGE_1 = 2048
 MAX_MESSAGE_2 = 10240
 MAX_MESSAGE_3 = 10240
 MAX_MESSAGE_4 = 1024
+# Items in one EAD, padding included.
+MAX_EAD_ITEMS = 32
 # A message with the connection identifier before it.
 MAX_FRAME = 10240 + 32
 # UTF-8 of the subject of a credential: an EUI-64, a UUID or a host name fits.

@@ -10,6 +10,7 @@ from collections import namedtuple
 
 from handfast.core.cbor import decode, decode_sequence, encode, encode_sequence
 from handfast.core.constants import (
+    MAX_EAD_ITEMS,
     MAX_FRAME,
     MAX_MESSAGE_1,
     MAX_MESSAGE_2,
@@ -171,7 +172,19 @@ def encode_error(error: ErrorMessage) -> bytes:
 
 def decode_error(data: bytes) -> ErrorMessage:
     """Read an error message; DecodeError for code 0, which is never sent."""
-    return _error(_items(data, MAX_MESSAGE_4, "an error message"))
+    items = _items(data, MAX_MESSAGE_4, "an error message")
+    if len(items) != 2 or type(items[0]) is not int:
+        raise DecodeError("an error message is ERR_CODE, an integer, and ERR_INFO")
+    code, error_info = items[0], items[1]
+    if code == 0:
+        raise DecodeError("ERR_CODE 0 is never sent")
+    if code == ERR_UNSPECIFIED and not isinstance(error_info, str):
+        raise DecodeError("ERR_INFO of code 1 is a text")
+    if code == ERR_WRONG_SUITE:
+        return ErrorMessage(code, _decode_suites(error_info))
+    if code == ERR_UNKNOWN_CREDENTIAL and error_info is not True:
+        raise DecodeError("ERR_INFO of code 3 is true")
+    return ErrorMessage(code, error_info)
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -197,7 +210,7 @@ def decode_frame(data: bytes) -> Frame:
     c_x = decode_identifier(items[0])
     body = data[len(encode(items[0])) :]
     if len(items) == 3:
-        return Frame(c_x, None, _error(items[1:]))
+        return Frame(c_x, None, decode_error(body))
     if not isinstance(items[1], bytes):
         raise DecodeError("message_2, message_3 and message_4 are one byte string")
     return Frame(c_x, body, None)
@@ -228,6 +241,9 @@ def _ead_items(items: "list[object]") -> "list[tuple[int, bytes | None]]":
     ead: "list[tuple[int, bytes | None]]" = []
     for item in items:
         if type(item) is int:
+            # Each costs a comparison with all before it, and EAD_1 is read before anybody is known.
+            if len(ead) == MAX_EAD_ITEMS:
+                raise DecodeError("an EAD has at most %d items" % MAX_EAD_ITEMS)
             ead.append((item, None))
         elif isinstance(item, bytes) and ead and ead[-1][1] is None:
             ead[-1] = (ead[-1][0], item)
@@ -249,18 +265,3 @@ def _decode_suites(item: object) -> "tuple[int, ...]":
         if type(number) is not int:
             raise DecodeError("a suite is an integer")
     return tuple(item)
-
-
-def _error(items: "list[object]") -> ErrorMessage:
-    if len(items) != 2 or type(items[0]) is not int:
-        raise DecodeError("an error message is ERR_CODE, an integer, and ERR_INFO")
-    code, error_info = items[0], items[1]
-    if code == 0:
-        raise DecodeError("ERR_CODE 0 is never sent")
-    if code == ERR_UNSPECIFIED and not isinstance(error_info, str):
-        raise DecodeError("ERR_INFO of code 1 is a text")
-    if code == ERR_WRONG_SUITE:
-        return ErrorMessage(code, _decode_suites(error_info))
-    if code == ERR_UNKNOWN_CREDENTIAL and error_info is not True:
-        raise DecodeError("ERR_INFO of code 3 is true")
-    return ErrorMessage(code, error_info)
