@@ -17,13 +17,14 @@ from handfast.core.hub_session import Key, Opened, Ring
 from handfast.core.plaintexts import Response
 from handfast.core.replay import encode_window
 from handfast_hub.registry_enrolment import Refusal
-from handfast_hub.registry_reads import BOUND_TOKEN_GRACE, order, state_aad
+from handfast_hub.registry_keys import seal_previous, seal_secret
+from handfast_hub.registry_reads import BOUND_TOKEN_GRACE, order, ring_of
+from handfast_hub.registry_statements import Read, Row, Write
 from handfast_hub.schema import (
     ANSWERED,
     ONBOARDED,
     SENT,
     SHUT_OUT,
-    bindings,
     commands,
     devices,
     events,
@@ -54,65 +55,67 @@ class Delivery(NamedTuple):
     now: float
 
 
-class LiveKey(NamedTuple):
-    """A key as the transaction finds it, with its device and its token."""
-
-    row: Any
-    key: Key
-
-
 # Every key of some devices, each with its device and its token; also a device without keys.
-_LIVE = (
-    sa.select(
-        devices.c.device_id,
-        devices.c.thumbprint,
-        devices.c.state,
-        devices.c.highest_epoch,
-        devices.c.lookahead,
-        devices.c.seen_at,
-        keys.c.attempt,
-        keys.c.active,
-        keys.c.born,
-        keys.c.epoch,
-        keys.c.token_id,
-        tokens.c.expires_at,
-        tokens.c.withdrawn_at,
+_LIVE = Read(
+    lambda values: (
+        sa.select(
+            devices.c.id,
+            devices.c.device_id,
+            devices.c.thumbprint,
+            devices.c.state,
+            devices.c.highest_epoch,
+            devices.c.lookahead,
+            devices.c.seen_at,
+            keys.c.attempt,
+            keys.c.active,
+            keys.c.born,
+            keys.c.epoch,
+            keys.c.token_id,
+            tokens.c.expires_at,
+            tokens.c.withdrawn_at,
+        )
+        .outerjoin(keys, keys.c.device == devices.c.id)
+        .outerjoin(tokens, tokens.c.token_id == keys.c.token_id)
+        .where(devices.c.device_id.in_(values))
     )
-    .outerjoin(keys, keys.c.device_id == devices.c.device_id)
-    .outerjoin(tokens, tokens.c.token_id == keys.c.token_id)
-    .where(devices.c.device_id.in_(sa.bindparam("values", expanding=True)))
 )
-_OF_KEY = sa.and_(keys.c.device_id == sa.bindparam("of_device"), keys.c.attempt == sa.bindparam("of_attempt"))
-_OF_DEVICE = devices.c.device_id == sa.bindparam("of_device")
-_DELETE_KEY = sa.delete(keys).where(_OF_KEY)
-_PROMOTE = sa.update(keys).where(_OF_KEY).values(active=1, c_r=None, message_3_hash=None, message_4=None)
-_ONBOARD = sa.update(devices).where(_OF_DEVICE).values(state=ONBOARDED, onboarded_at=sa.bindparam("now"))
-_CONSUME = (
-    sa.update(bindings)
-    .where(
-        bindings.c.token_id == sa.bindparam("of_token"),
-        bindings.c.thumbprint == sa.bindparam("of_thumbprint"),
-    )
+_OF_KEY = sa.and_(keys.c.device == sa.bindparam("of_device"), keys.c.attempt == sa.bindparam("of_attempt"))
+_OF_DEVICE = devices.c.id == sa.bindparam("of_device")
+_DELETE_KEY = Write(sa.delete(keys).where(_OF_KEY))
+_PROMOTE = Write(
+    sa.update(keys)
+    .where(_OF_KEY)
+    .values(window=sa.bindparam("new_window"), active=1, c_r=None, message_3_hash=None, message_4=None)
+)
+_ONBOARD = Write(
+    sa.update(devices)
+    .where(_OF_DEVICE)
+    .values(state=ONBOARDED, onboarded_at=sa.bindparam("now"), seen_at=sa.bindparam("now"))
+)
+_CONSUME = Write(
+    sa.update(tokens)
+    .where(tokens.c.token_id == sa.bindparam("of_token"), tokens.c.shared == 0)
     .values(consumed_at=sa.bindparam("now"))
 )
-_STEP = (
+_STEP = Write(
     sa.update(keys)
     .where(_OF_KEY)
     .values(
         epoch=sa.bindparam("new_epoch"),
+        sealed_secret=sa.bindparam("new_secret"),
         send_bound=sa.bindparam("new_bound"),
-        sealed_state=sa.bindparam("new_state"),
+        failures=sa.bindparam("new_failures"),
     )
 )
-_SEAL = sa.update(keys).where(_OF_KEY).values(sealed_state=sa.bindparam("new_state"))
-_MOVE = sa.update(keys).where(_OF_KEY).values(window=sa.bindparam("new_window"))
-_LOOK = sa.update(devices).where(_OF_DEVICE).values(lookahead=sa.bindparam("new_lookahead"))
-_SEE = sa.update(devices).where(_OF_DEVICE).values(seen_at=sa.bindparam("now"))
-_READ = sa.insert(readings)
-_ANSWER = (
+_KEEP_PREVIOUS = Write(sa.update(keys).where(_OF_KEY).values(sealed_previous=sa.bindparam("new_previous")))
+_MOVE = Write(sa.update(keys).where(_OF_KEY).values(window=sa.bindparam("new_window")))
+_LOOK = Write(sa.update(devices).where(_OF_DEVICE).values(lookahead=sa.bindparam("new_lookahead")))
+_SEE = Write(sa.update(devices).where(_OF_DEVICE).values(seen_at=sa.bindparam("now")))
+_READ = Write(sa.insert(readings))
+_ANSWER = Write(
     sa.update(commands)
     .where(
-        commands.c.device_id == sa.bindparam("of_device"),
+        commands.c.device == sa.bindparam("of_device"),
         commands.c.epoch == sa.bindparam("of_epoch"),
         commands.c.piv == sa.bindparam("of_piv"),
         commands.c.state == SENT,
@@ -124,7 +127,7 @@ _ANSWER = (
         answered_at=sa.bindparam("now"),
     )
 )
-_NOTE = sa.insert(events)
+_NOTE = Write(sa.insert(events))
 # The order in which the statements of a group run: promotion, then the state of keys, then the rest.
 _STATEMENTS = (
     _DELETE_KEY,
@@ -132,7 +135,7 @@ _STATEMENTS = (
     _ONBOARD,
     _CONSUME,
     _STEP,
-    _SEAL,
+    _KEEP_PREVIOUS,
     _MOVE,
     _LOOK,
     _SEE,
@@ -173,48 +176,47 @@ def trim(connection: Connection, table: sa.Table, keep: int) -> None:
     connection.execute(sa.delete(table).where(table.c.id <= newest - keep))
 
 
-def live_keys(connection: Connection, device_ids: set[bytes]) -> dict[bytes, dict[bytes, LiveKey]]:
+def live_keys(connection: Connection, device_ids: set[bytes]) -> dict[bytes, dict[bytes, Row]]:
     """The keys of known devices by attempt; a device without a key has an empty dict."""
-    found: dict[bytes, dict[bytes, LiveKey]] = {}
-    for row in connection.execute(_LIVE, {"values": list(device_ids)}):
+    found: dict[bytes, dict[bytes, Row]] = {}
+    for row in _LIVE.rows(connection, list(device_ids)):
         same = found.setdefault(row.device_id, {})
         if row.attempt is not None:
-            same[row.attempt] = LiveKey(row, order(row))
+            same[row.attempt] = row
     return found
 
 
 class _Group:
     """What the deliveries of one group write; later ones see what earlier ones did."""
 
-    def __init__(self, vault: Vault, live: dict[bytes, dict[bytes, LiveKey]]) -> None:
+    def __init__(self, vault: Vault, live: dict[bytes, dict[bytes, Row]]) -> None:
         self._vault = vault
         self._live = live
         self._promoted: set[tuple[bytes, bytes]] = set()
         self._changed: dict[tuple[bytes, bytes], tuple[Key, bool, bool]] = {}
         self._seen: set[bytes] = set()
-        self.rows: dict[sa.Executable, list[dict[str, Any]]] = {statement: [] for statement in _STATEMENTS}
+        self.rows: dict[Write, list[dict[str, Any]]] = {statement: [] for statement in _STATEMENTS}
 
     def deliver(self, item: Delivery, keep: bool) -> Refusal | None:
         """Take one delivery into the group, or say why not."""
         opened, device_id = item.opened, item.opened.ring.device_id
-        found = self._live.get(device_id, {}).get(opened.attempt)
-        if found is None:
+        row = self._live.get(device_id, {}).get(opened.attempt)
+        if row is None:
             return Refusal(None, "its key is gone")
-        if found.row.state in SHUT_OUT:
-            return Refusal(None, f"it was {found.row.state}")
-        if not found.row.active and (device_id, opened.attempt) not in self._promoted:
-            refusal = self._promote(found, item.now)
+        if row.state in SHUT_OUT:
+            return Refusal(None, f"it was {row.state}")
+        if not row.active and (device_id, opened.attempt) not in self._promoted:
+            refusal = self._promote(row, item.now)
             if refusal is not None:
                 return refusal
-        self._move(item)
-        row = found.row
+        self._move(item, row.id)
         if device_id not in self._seen and item.now - (row.seen_at or 0.0) >= _SEEN_SECONDS:
             self._seen.add(device_id)
-            self.rows[_SEE].append({"of_device": device_id, "now": item.now})
+            self.rows[_SEE].append({"of_device": row.id, "now": item.now})
         if item.data is not None and keep:
             self.rows[_READ].append(
                 {
-                    "device_id": device_id,
+                    "device": row.id,
                     "channel": item.channel,
                     "epoch": opened.epoch,
                     "piv": opened.piv,
@@ -224,56 +226,57 @@ class _Group:
             )
         if item.response is not None:
             epoch, piv, status, data = item.response
-            names = {"of_device": device_id, "of_epoch": epoch, "of_piv": piv}
+            names = {"of_device": row.id, "of_epoch": epoch, "of_piv": piv}
             self.rows[_ANSWER].append({**names, "new_status": status, "new_answer": data, "now": item.now})
         return None
 
     def execute(self, connection: Connection) -> None:
         """Send everything to the database."""
-        for (device_id, attempt), (key, sealed, stepped) in self._changed.items():
-            name = {"of_device": device_id, "of_attempt": attempt}
-            self.rows[_MOVE].append({**name, "new_window": encode_window(key.window)})
-            if sealed:
-                thumbprint = self._live[device_id][attempt].row.thumbprint
-                aad = state_aad(thumbprint, attempt)
-                name["new_state"] = self._vault.seal(hub_session.encode_key(key), aad)
-                if stepped:
-                    self.rows[_STEP].append({**name, "new_epoch": key.epoch, "new_bound": key.send_bound})
-                else:
-                    self.rows[_SEAL].append(name)
+        for (device_id, attempt), (key, previous, stepped) in self._changed.items():
+            row = self._live[device_id][attempt]
+            name = {"of_device": row.id, "of_attempt": attempt}
+            moved = _PROMOTE if (device_id, attempt) in self._promoted else _MOVE
+            self.rows[moved].append({**name, "new_window": encode_window(key.window)})
+            if stepped:
+                self.rows[_STEP].append(
+                    {
+                        **name,
+                        "new_epoch": key.epoch,
+                        "new_secret": seal_secret(self._vault, row.thumbprint, key),
+                        "new_bound": key.send_bound,
+                        "new_failures": key.failures,
+                    }
+                )
+            if previous:
+                sealed = seal_previous(self._vault, row.thumbprint, key)
+                self.rows[_KEEP_PREVIOUS].append({**name, "new_previous": sealed})
         for statement in _STATEMENTS:
-            if self.rows[statement]:
-                connection.execute(statement, self.rows[statement])
+            statement.many(connection, self.rows[statement])
 
-    def _move(self, item: Delivery) -> None:
-        """Remember the newest state of the key; the sealed part only when it changed."""
+    def _move(self, item: Delivery, number: int) -> None:
+        """Remember the newest state of the key, and which of its secrets changed."""
         opened = item.opened
         new = opened.ring.active
         old = item.before.active
         name = (opened.ring.device_id, opened.attempt)
-        _, sealed, stepped = self._changed.get(name, (new, False, False))
-        stepped = stepped or opened.stepped
+        _, previous, stepped = self._changed.get(name, (new, False, False))
         if old is not None and old.attempt == opened.attempt:
             # The key of the epoch before came, moved its window or went.
-            sealed = sealed or new.previous is not old.previous
-        self._changed[name] = (new, sealed or stepped, stepped)
+            previous = previous or new.previous is not old.previous
+        self._changed[name] = (new, previous, stepped or opened.stepped)
         if item.before.lookahead != opened.ring.lookahead:
-            row = {"of_device": opened.ring.device_id, "new_lookahead": opened.ring.lookahead}
+            row = {"of_device": number, "new_lookahead": opened.ring.lookahead}
             self.rows[_LOOK].append(row)
 
-    def _promote(self, found: LiveKey, now: float) -> Refusal | None:
+    def _promote(self, row: Row, now: float) -> Refusal | None:
         """R3 and the end of R6, on the keys that this transaction has read."""
-        row = found.row
         if row.token_id is not None:
             if row.withdrawn_at is not None:
                 return Refusal(None, "its token was withdrawn")
             if now >= row.expires_at + BOUND_TOKEN_GRACE:
                 return Refusal(None, "its token expired before it spoke")
         same = self._live[row.device_id]
-        ordered = sorted((live.key for live in same.values()), key=lambda key: int(key.born))
-        active = [key for key in ordered if same[key.attempt].row.active]
-        pendings = tuple(key for key in ordered if not same[key.attempt].row.active)
-        ring = Ring(row.device_id, active[0] if active else None, pendings, row.highest_epoch, row.lookahead)
+        ring = ring_of(row, same.values(), order)
         try:
             after = hub_session.promote(ring, row.attempt)
         except LocalError as error:
@@ -282,13 +285,12 @@ class _Group:
         for attempt in [attempt for attempt in same if attempt not in kept]:
             del same[attempt]
             self._changed.pop((row.device_id, attempt), None)
-            self.rows[_DELETE_KEY].append({"of_device": row.device_id, "of_attempt": attempt})
+            self.rows[_DELETE_KEY].append({"of_device": row.id, "of_attempt": attempt})
         self._promoted.add((row.device_id, row.attempt))
-        self.rows[_PROMOTE].append({"of_device": row.device_id, "of_attempt": row.attempt})
-        self.rows[_ONBOARD].append({"of_device": row.device_id, "now": now})
+        self._seen.add(row.device_id)
+        self.rows[_ONBOARD].append({"of_device": row.id, "now": now})
         if row.token_id is not None:
-            names = {"of_token": row.token_id, "of_thumbprint": row.thumbprint}
-            self.rows[_CONSUME].append({**names, "now": now})
+            self.rows[_CONSUME].append({"of_token": row.token_id, "now": now})
         self.rows[_NOTE].append(
             {"at": now, "kind": "onboarded", "thumbprint": row.thumbprint, "detail": f"epoch {row.epoch}"}
         )

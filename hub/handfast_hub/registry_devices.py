@@ -151,7 +151,7 @@ def refuse(connection: Connection, items: Sequence[Decision]) -> list[Exception 
             outcomes.append(LocalError("this device is onboarded; use 'revoke' to shut it out"))
             continue
         if row is not None:
-            connection.execute(sa.delete(keys).where(keys.c.device_id == row.device_id))
+            connection.execute(sa.delete(keys).where(keys.c.device == row.id))
         _decide(connection, row, item, REFUSED)
         outcomes.append(None)
     return outcomes
@@ -171,9 +171,9 @@ class Revocation:
             row = known.get(item.thumbprint)
             if row is not None and row.state != REVOKED:
                 self._farewell(connection, row, item)
-                of_device = row.device_id
-                connection.execute(sa.delete(keys).where(keys.c.device_id == of_device))
-                queued = sa.and_(commands.c.device_id == of_device, commands.c.state == QUEUED)
+                of_device = row.id
+                connection.execute(sa.delete(keys).where(keys.c.device == of_device))
+                queued = sa.and_(commands.c.device == of_device, commands.c.state == QUEUED)
                 connection.execute(sa.update(commands).where(queued).values(state=EXPIRED))
             _decide(connection, row, item, REVOKED)
         return [None] * len(items)
@@ -185,9 +185,7 @@ class Revocation:
         expires_at = item.now + constants.REVOKED_NOTICE_LIFETIME
         for epoch, record in records:
             connection.execute(
-                sa.insert(farewells).values(
-                    device_id=row.device_id, epoch=epoch, record=record, expires_at=expires_at
-                )
+                sa.insert(farewells).values(device=row.id, epoch=epoch, record=record, expires_at=expires_at)
             )
 
 
@@ -203,7 +201,7 @@ def _decide(connection: Connection, row: DeviceRow | None, item: Decision, state
         _insert(connection, item.thumbprint, item.device_id, state, item.label, item.reason, item.now)
     else:
         values = {"state": state, "reason": item.reason, "label": item.label or row.label}
-        of_device = devices.c.device_id == row.device_id
+        of_device = devices.c.id == row.id
         connection.execute(sa.update(devices).where(of_device).values(values))
     note(connection, item.now, state, item.thumbprint, item.reason)
 
@@ -235,9 +233,9 @@ def _bound_waiting(connection: Connection) -> None:
     count = connection.scalar(sa.select(sa.func.count()).select_from(devices).where(waiting)) or 0
     if count > WAITING_LIMIT:
         oldest = (
-            sa.select(devices.c.device_id)
-            .where(waiting, ~sa.exists().where(keys.c.device_id == devices.c.device_id))
+            sa.select(devices.c.id)
+            .where(waiting, ~sa.exists().where(keys.c.device == devices.c.id))
             .order_by(devices.c.created_at)
             .limit(count - WAITING_LIMIT)
         )
-        connection.execute(sa.delete(devices).where(devices.c.device_id.in_(oldest)))
+        connection.execute(sa.delete(devices).where(devices.c.id.in_(oldest)))

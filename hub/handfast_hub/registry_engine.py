@@ -94,7 +94,9 @@ def _begin(connection: Connection) -> None:
     # A deferred transaction that turns from reading to writing fails at once when another writer
     # was faster, whatever the timeout; one that begins as a writer waits for its turn.
     reading = connection.get_execution_options().get("reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    cursor = connection.connection.cursor()
+    cursor.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+    cursor.close()
 
 
 def foreign_commits(connection: Connection) -> int | None:

@@ -1,8 +1,8 @@
 """The registry's part in an enrolment: what is known of a device, and the pending transaction.
 
 Each operation takes all items of a group and gives one outcome for each (`registry_group.py`). R1
-and R2 are applied by handfast.core.hub_session to what the transaction itself has read; R6 is the
-primary key of `bindings`.
+and R2 are applied by handfast.core.hub_session to what the transaction itself has read; R6 is one column of
+`tokens`, and the primary key of `bindings` for a token that several devices share.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from handfast.core.errors import UnexpectedMessageError
 from handfast.core.hub_session import Key, Ring
 from handfast.core.replay import encode_window
 from handfast_hub import policy
+from handfast_hub.registry_keys import root_aad, seal_secret
 from handfast_hub.registry_reads import (
     DeviceRow,
     TokenState,
     device_by_kid,
     devices_by_thumbprint,
     orders,
-    root_aad,
     standing,
-    state_aad,
     token_states,
 )
+from handfast_hub.registry_statements import Write
 from handfast_hub.schema import ADMITTED, JOINING, ONBOARDED, SHUT_OUT, bindings, devices, keys, tokens
 from handfast_hub.vault import Vault
 
@@ -137,20 +137,20 @@ class PendingTransaction:
             row = known.get(thumbprint)
             ring = hub_session.empty(item.device_id) if row is None else rings[row.device_id]
             token = standing(states, item.token_id, thumbprint, item.now)
-            refusal = _refusal(item, row, ring, token)
+            after = _judge(item, row, ring, token)
             if thumbprint in touched or item.token_id in touched:
-                refusal = Refusal(None, "another handshake of this device or token was faster")
-            if refusal is not None:
-                outcomes.append(refusal)
+                after = Refusal(None, "another handshake of this device or token was faster")
+            if isinstance(after, Refusal):
+                outcomes.append(after)
                 continue
             touched.add(thumbprint)
             if token == policy.LIVE and item.token_id is not None:
                 state = states[item.token_id]
                 writes.bind(state, item)
-                states[item.token_id] = state._replace(used=state.used + 1)
-                if not state.shared:
+                state.used += 1
+                if not state.row.shared:
                     touched.add(item.token_id)
-            outcomes.append(writes.pend(item, row, ring))
+            outcomes.append(writes.pend(item, row, ring, after))
         writes.execute(connection)
         return outcomes
 
@@ -161,8 +161,8 @@ def _find(connection: Connection, found: dict[bytes, DeviceRow], item: Question)
     return None if item.kid is None else device_by_kid(connection, item.kid)
 
 
-def _refusal(item: Pending, row: DeviceRow | None, ring: Ring, token: str) -> Refusal | None:
-    """Why `item` may not be written, judged by what this transaction has read."""
+def _judge(item: Pending, row: DeviceRow | None, ring: Ring, token: str) -> Ring | Refusal:
+    """The ring with the new key by R1 and R2, judged by what this transaction has read, or why not."""
     if row is not None and row.state in SHUT_OUT:
         return Refusal(policy.STATUS_REFUSED, f"it was {row.state}")
     admitted = row is not None and row.state in (ADMITTED, ONBOARDED)
@@ -171,17 +171,15 @@ def _refusal(item: Pending, row: DeviceRow | None, ring: Ring, token: str) -> Re
     if ring.device_id != item.device_id or hub_session.next_epoch(ring) != item.key.epoch:
         return Refusal(None, "its keys changed during the handshake")
     try:
-        hub_session.add_pending(ring, item.key, item.have)
+        return hub_session.add_pending(ring, item.key, item.have)
     except UnexpectedMessageError as error:
         return Refusal(None, error.detail)
-    return None
 
 
-# One row for each statement of the transaction; SQLAlchemy compiles each once.
-_INSERT_DEVICE = sa.insert(devices)
-_UPDATE_DEVICE = (
+_INSERT_DEVICE = Write(sa.insert(devices))
+_UPDATE_DEVICE = Write(
     sa.update(devices)
-    .where(devices.c.device_id == sa.bindparam("of_device"))
+    .where(devices.c.id == sa.bindparam("of_device"))
     .values(
         state=sa.bindparam("state"),
         reason=sa.bindparam("reason"),
@@ -190,13 +188,27 @@ _UPDATE_DEVICE = (
         credential=sa.bindparam("credential"),
     )
 )
-_DELETE_KEY = sa.delete(keys).where(
-    keys.c.device_id == sa.bindparam("of_device"), keys.c.attempt == sa.bindparam("of_attempt")
+_DELETE_KEY = Write(
+    sa.delete(keys).where(
+        keys.c.device == sa.bindparam("of_device"), keys.c.attempt == sa.bindparam("of_attempt")
+    )
 )
-_INSERT_KEY = sa.insert(keys)
-_INSERT_BINDING = sa.insert(bindings)
-_USE_TOKEN = (
+# A new device has no number yet; the database knows it from the row before.
+_INSERT_KEY = Write(
+    sa.insert(keys).values(
+        device=sa.select(devices.c.id)
+        .where(devices.c.device_id == sa.bindparam("of_device"))
+        .scalar_subquery()
+    )
+)
+_INSERT_BINDING = Write(sa.insert(bindings))
+_USE_SHARED = Write(
     sa.update(tokens).where(tokens.c.token_id == sa.bindparam("of_token")).values(used=sa.bindparam("used"))
+)
+_USE_SINGLE = Write(
+    sa.update(tokens)
+    .where(tokens.c.token_id == sa.bindparam("of_token"), tokens.c.thumbprint.is_(None))
+    .values(used=1, thumbprint=sa.bindparam("thumbprint"))
 )
 
 
@@ -205,29 +217,29 @@ class _Writes:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._rows: dict[sa.Executable, list[dict[str, Any]]] = {
+        self._rows: dict[Write, list[dict[str, Any]]] = {
             _INSERT_DEVICE: [],
             _UPDATE_DEVICE: [],
             _DELETE_KEY: [],
             _INSERT_KEY: [],
             _INSERT_BINDING: [],
-            _USE_TOKEN: [],
+            _USE_SHARED: [],
+            _USE_SINGLE: [],
         }
 
-    def pend(self, item: Pending, row: DeviceRow | None, ring: Ring) -> Pended:
-        """The rows of one pending key of the device in `row`, whose ring is `ring`."""
-        after = hub_session.add_pending(ring, item.key, item.have)
+    def pend(self, item: Pending, row: DeviceRow | None, ring: Ring, after: Ring) -> Pended:
+        """The rows of one pending key that turns `ring` of the device in `row` into `after`."""
         kept = {key.attempt for key in after.pendings}
         for key in ring.pendings:
-            if key.attempt not in kept:
-                self._rows[_DELETE_KEY].append({"of_device": item.device_id, "of_attempt": key.attempt})
+            if row is not None and key.attempt not in kept:
+                self._rows[_DELETE_KEY].append({"of_device": row.id, "of_attempt": key.attempt})
         if row is None:
             self._rows[_INSERT_DEVICE].append(_new_device(item, after))
         else:
             state = row.state if row.state in (ADMITTED, ONBOARDED) else JOINING
             self._rows[_UPDATE_DEVICE].append(
                 {
-                    "of_device": item.device_id,
+                    "of_device": row.id,
                     "state": state,
                     "reason": item.reason,
                     "highest_epoch": after.highest_epoch,
@@ -239,36 +251,41 @@ class _Writes:
         return Pended(after if after.active is None and len(after.pendings) == 1 else None)
 
     def bind(self, token: TokenState, item: Pending) -> None:
-        """R6: the token takes this device into its next slot."""
+        """R6: the token takes this device, a shared one into its next slot."""
+        thumbprint = item.credential.thumbprint
+        if not token.row.shared:
+            self._rows[_USE_SINGLE].append({"of_token": token.row.token_id, "thumbprint": thumbprint})
+            return
         self._rows[_INSERT_BINDING].append(
             {
-                "token_id": token.token_id,
+                "token_id": token.row.token_id,
                 "slot": token.used,
-                "thumbprint": item.credential.thumbprint,
+                "thumbprint": thumbprint,
                 "bound_at": item.now,
-                "consumed_at": None,
             }
         )
-        self._rows[_USE_TOKEN].append({"of_token": token.token_id, "used": token.used + 1})
+        self._rows[_USE_SHARED].append({"of_token": token.row.token_id, "used": token.used + 1})
 
     def execute(self, connection: Connection) -> None:
         """Send everything to the database."""
         for statement, rows in self._rows.items():
-            if rows:
-                connection.execute(statement, rows)
+            statement.many(connection, rows)
 
     def _key(self, item: Pending) -> dict[str, Any]:
         key, thumbprint = item.key, item.credential.thumbprint
-        state = hub_session.encode_key(key)
         return {
-            "device_id": item.device_id,
+            "of_device": item.device_id,
             "attempt": key.attempt,
             "active": 0,
             "born": key.born,
             "epoch": key.epoch,
+            "suite": key.suite,
+            "sealed_secret": seal_secret(self._vault, thumbprint, key),
+            "send_base": key.send_base,
             "send_bound": key.send_bound,
             "window": encode_window(key.window),
-            "sealed_state": self._vault.seal(state, state_aad(thumbprint, key.attempt)),
+            "sealed_previous": None,
+            "failures": key.failures,
             "sealed_root": self._vault.seal(item.root_key, root_aad(thumbprint, key.attempt)),
             "c_r": item.c_r,
             "message_3_hash": item.message_3_hash,

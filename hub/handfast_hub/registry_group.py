@@ -130,14 +130,15 @@ class GroupCommit:
             connection = self._open().execution_options(reading=reading)
             with connection.begin():
                 return _outcomes(connection, items)
-        except exc.OperationalError as error:
+        except (exc.OperationalError, self._engine.dialect.loaded_dbapi.OperationalError) as error:
             # Locked, full, read-only: true for every item, and trying again one by one costs minutes.
             failure: Exception = explain(error, self._database)
             return [(item, failure) for item in items]
         except Exception as error:
             if len(items) > 1:
                 return [answer for item in items for answer in self._transaction([item], reading)]
-            failure = explain(error, self._database) if isinstance(error, exc.DBAPIError) else error
+            foreign = isinstance(error, (exc.DBAPIError, self._engine.dialect.loaded_dbapi.Error))
+            failure = explain(error, self._database) if foreign else error
             return [(items[0], failure)]
 
 

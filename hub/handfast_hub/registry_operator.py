@@ -158,7 +158,9 @@ def queue_commands(connection: Connection, items: Sequence[NewCommand]) -> list[
     outcomes: list[int | Exception] = []
     for item in items:
         of_device = devices.c.device_id == item.device_id
-        row = connection.execute(sa.select(devices.c.state, devices.c.thumbprint).where(of_device)).first()
+        row = connection.execute(
+            sa.select(devices.c.id, devices.c.state, devices.c.thumbprint).where(of_device)
+        ).first()
         if row is None or row.state != ONBOARDED:
             state = "unknown" if row is None else row.state
             outcomes.append(
@@ -171,7 +173,7 @@ def queue_commands(connection: Connection, items: Sequence[NewCommand]) -> list[
         number = connection.scalar(
             sa.insert(commands)
             .values(
-                device_id=item.device_id,
+                device=row.id,
                 state=QUEUED,
                 data=item.data,
                 created_at=item.now,
@@ -185,9 +187,11 @@ def queue_commands(connection: Connection, items: Sequence[NewCommand]) -> list[
 
 
 def _list_commands(connection: Connection, items: Sequence[Page]) -> list[list[CommandInfo]]:
-    columns = [commands.c.id, *(commands.c[name] for name in CommandInfo._fields[1:])]
+    columns = [commands.c[name] for name in CommandInfo._fields[2:]]
+    statement = sa.select(commands.c.id, devices.c.device_id, *columns)
+    statement = statement.join(devices, devices.c.id == commands.c.device)
     return [
-        [CommandInfo._make(row) for row in connection.execute(_page(sa.select(*columns), commands, page))]
+        [CommandInfo._make(row) for row in connection.execute(_page(statement, commands, page))]
         for page in items
     ]
 
@@ -195,10 +199,10 @@ def _list_commands(connection: Connection, items: Sequence[Page]) -> list[list[C
 def _list_readings(connection: Connection, items: Sequence[Page]) -> list[list[Reading]]:
     statement = sa.select(
         readings.c.id,
-        readings.c.device_id,
+        devices.c.device_id,
         devices.c.label,
         *(readings.c[name] for name in Reading._fields[3:]),
-    ).join(devices, devices.c.device_id == readings.c.device_id)
+    ).join(devices, devices.c.id == readings.c.device)
     return [
         [Reading._make(row) for row in connection.execute(_page(statement, readings, page))] for page in items
     ]

@@ -4,49 +4,60 @@ Reads are batched: one SELECT for a whole group. A transaction that is going to 
 devices that it reads, on a database that has such locks.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
-from handfast.core import hub_session
 from handfast.core.hub_session import Key, Ring
-from handfast.core.replay import FRESH, decode_window
+from handfast.core.replay import FRESH
 from handfast_hub import policy
+from handfast_hub.registry_keys import load_key
+from handfast_hub.registry_statements import Read, Row
 from handfast_hub.schema import bindings, devices, keys, tokens
 from handfast_hub.vault import Vault
 
-DeviceRow = Row[Any]
+DeviceRow = Row
 
 # A device that was bound to its token in time has this long to finish, promotion included: it tries
 # again one hour after an enrolment that brought nothing (docs/protocol.md section 2.8).
 BOUND_TOKEN_GRACE = 3600.0
 
 _BRIEF = tuple(column for column in devices.c if column is not devices.c.credential)
-_BY_THUMBPRINT = sa.select(*_BRIEF).where(devices.c.thumbprint.in_(sa.bindparam("values", expanding=True)))
-_BY_DEVICE_ID = sa.select(*_BRIEF).where(devices.c.device_id.in_(sa.bindparam("values", expanding=True)))
-_BY_KID = (
-    sa.select(devices)
-    .where(devices.c.thumbprint.between(sa.bindparam("lowest"), sa.bindparam("highest")))
-    .order_by(devices.c.created_at)
-    .limit(1)
-)
-_ORDERS = sa.select(keys.c.device_id, keys.c.attempt, keys.c.active, keys.c.born, keys.c.epoch).where(
-    keys.c.device_id.in_(sa.bindparam("values", expanding=True))
-)
-_KEYS = sa.select(keys).where(keys.c.device_id.in_(sa.bindparam("values", expanding=True)))
-# A token with what binds it to one of the devices that ask; one row for each such binding.
-_TOKENS = (
-    sa.select(tokens, bindings.c.thumbprint)
-    .outerjoin(
-        bindings,
-        sa.and_(
-            bindings.c.token_id == tokens.c.token_id,
-            bindings.c.thumbprint.in_(sa.bindparam("thumbprints", expanding=True)),
-        ),
+_BY_THUMBPRINT = Read(lambda values: sa.select(*_BRIEF).where(devices.c.thumbprint.in_(values)))
+_BY_DEVICE_ID = Read(lambda values: sa.select(*_BRIEF).where(devices.c.device_id.in_(values)))
+_BY_KID = Read(
+    lambda lowest, highest: (
+        sa.select(devices)
+        .where(devices.c.thumbprint.between(lowest[0], highest[0]))
+        .order_by(devices.c.created_at)
+        .limit(1)
     )
-    .where(tokens.c.token_id.in_(sa.bindparam("token_ids", expanding=True)))
+)
+_ORDERS = Read(
+    lambda values: sa.select(keys.c.device, keys.c.attempt, keys.c.active, keys.c.born, keys.c.epoch).where(
+        keys.c.device.in_(values)
+    )
+)
+_KEYS = Read(lambda values: sa.select(keys).where(keys.c.device.in_(values)))
+_TOKENS = Read(
+    lambda values: sa.select(
+        tokens.c.token_id,
+        tokens.c.shared,
+        tokens.c.quota,
+        tokens.c.used,
+        tokens.c.expires_at,
+        tokens.c.withdrawn_at,
+        tokens.c.thumbprint,
+    ).where(tokens.c.token_id.in_(values))
+)
+_BINDINGS = Read(
+    lambda token_ids, thumbprints: sa.select(bindings.c.token_id, bindings.c.thumbprint).where(
+        bindings.c.token_id.in_(token_ids), bindings.c.thumbprint.in_(thumbprints)
+    )
 )
 
 
@@ -55,7 +66,7 @@ def devices_by_thumbprint(connection: Connection, thumbprints: Iterable[bytes]) 
     values = list(set(thumbprints))
     if not values:
         return {}
-    return {row.thumbprint: row for row in connection.execute(_BY_THUMBPRINT, {"values": values})}
+    return {row.thumbprint: row for row in _BY_THUMBPRINT.rows(connection, values)}
 
 
 def devices_by_id(connection: Connection, device_ids: Iterable[bytes]) -> dict[bytes, DeviceRow]:
@@ -63,14 +74,14 @@ def devices_by_id(connection: Connection, device_ids: Iterable[bytes]) -> dict[b
     values = list(set(device_ids))
     if not values:
         return {}
-    return {row.device_id: row for row in connection.execute(_BY_DEVICE_ID, {"values": values})}
+    return {row.device_id: row for row in _BY_DEVICE_ID.rows(connection, values)}
 
 
 def device_by_kid(connection: Connection, kid: bytes) -> DeviceRow | None:
     """The device that came first of those whose thumbprint begins with `kid`, with its credential."""
     rest = 32 - len(kid)
-    bounds = {"lowest": kid + bytes(rest), "highest": kid + b"\xff" * rest}
-    return connection.execute(_BY_KID, bounds).first()
+    found = _BY_KID.rows(connection, [kid + bytes(rest)], [kid + b"\xff" * rest])
+    return found[0] if found else None
 
 
 def orders(connection: Connection, rows: Sequence[DeviceRow]) -> dict[bytes, Ring]:
@@ -80,59 +91,31 @@ def orders(connection: Connection, rows: Sequence[DeviceRow]) -> dict[bytes, Rin
 
 def rings(connection: Connection, vault: Vault, rows: Sequence[DeviceRow], now: float) -> dict[bytes, Ring]:
     """The whole rings of known devices, secrets included; sending goes on from the stored bounds."""
-    return _rings(connection, rows, _KEYS, lambda device, key: stored_key(vault, device, key, now))
+    return _rings(connection, rows, _KEYS, lambda device, key: load_key(vault, device.thumbprint, key, now))
 
 
-def stored_key(vault: Vault, device: DeviceRow, row: Row[Any], now: float) -> Key:
-    """One key out of its row; the columns that change with every record win over the sealed state."""
-    key = hub_session.decode_key(vault.open(row.sealed_state, state_aad(device.thumbprint, row.attempt)), now)
-    return Key(
-        attempt=key.attempt,
-        born=key.born,
-        suite=key.suite,
-        epoch=key.epoch,
-        secret=key.secret,
-        send_base=key.send_base,
-        send_next=row.send_bound,
-        send_bound=row.send_bound,
-        window=decode_window(row.window),
-        previous=key.previous,
-        failures=key.failures,
-    )
+class TokenState:
+    """A token, and which of the thumbprints that ask it is bound to."""
 
+    __slots__ = ("bound", "row", "used")
 
-def state_aad(thumbprint: bytes, attempt: bytes) -> bytes:
-    """What the sealed state of a key is bound to."""
-    return thumbprint + attempt + b"state"
-
-
-def root_aad(thumbprint: bytes, attempt: bytes) -> bytes:
-    """What a sealed K_root is bound to (docs/protocol.md section 2.6)."""
-    return thumbprint + attempt
-
-
-class TokenState(NamedTuple):
-    """A token and the thumbprints, of those that ask, to which it is bound."""
-
-    token_id: bytes
-    shared: bool
-    quota: int
-    used: int
-    expires_at: float
-    withdrawn: bool
-    bound: frozenset[bytes]
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        # Grows while a transaction binds it to more devices.
+        self.used: int = row.used
+        self.bound: set[bytes] = set() if row.thumbprint is None else {row.thumbprint}
 
     def standing(self, thumbprint: bytes, now: float) -> str:
         """One of the standings in policy.py."""
-        if self.withdrawn:
+        if self.row.withdrawn_at is not None:
             return policy.WITHDRAWN
         if thumbprint in self.bound:
-            alive = now < self.expires_at + BOUND_TOKEN_GRACE
+            alive = now < self.row.expires_at + BOUND_TOKEN_GRACE
             return policy.BOUND if alive else policy.EXPIRED
-        if now >= self.expires_at:
+        if now >= self.row.expires_at:
             return policy.EXPIRED
-        if self.used >= self.quota:
-            return policy.EXHAUSTED if self.shared else policy.ELSEWHERE
+        if self.used >= self.row.quota:
+            return policy.EXHAUSTED if self.row.shared else policy.ELSEWHERE
         return policy.LIVE
 
 
@@ -143,14 +126,13 @@ def token_states(
     pairs = [pair for pair in asked if pair[0] is not None]
     if not pairs:
         return {}
-    arguments = {
-        "token_ids": list({pair[0] for pair in pairs}),
-        "thumbprints": list({pair[1] for pair in pairs}),
-    }
-    found: dict[bytes, list[Row[Any]]] = {}
-    for row in connection.execute(_TOKENS, arguments):
-        found.setdefault(row.token_id, []).append(row)
-    return {token_id: _token_state(same) for token_id, same in found.items()}
+    rows = _TOKENS.rows(connection, list({pair[0] for pair in pairs}))
+    states = {row.token_id: TokenState(row) for row in rows}
+    shared = [row.token_id for row in rows if row.shared]
+    if shared:
+        for row in _BINDINGS.rows(connection, shared, list({pair[1] for pair in pairs})):
+            states[row.token_id].bound.add(row.thumbprint)
+    return states
 
 
 def standing(states: dict[bytes, TokenState], token_id: bytes | None, thumbprint: bytes, now: float) -> str:
@@ -164,38 +146,30 @@ def standing(states: dict[bytes, TokenState], token_id: bytes | None, thumbprint
 def _rings(
     connection: Connection,
     rows: Sequence[DeviceRow],
-    statement: sa.Select[Any],
-    read: Callable[[DeviceRow, Row[Any]], Key],
+    statement: Read,
+    read: Callable[[DeviceRow, Row], Key],
 ) -> dict[bytes, Ring]:
     if not rows:
         return {}
-    device_ids = [row.device_id for row in rows]
-    found: dict[bytes, list[Row[Any]]] = {device_id: [] for device_id in device_ids}
-    for key in connection.execute(statement, {"values": device_ids}):
-        found[key.device_id].append(key)
-    answer = {}
-    for row in rows:
-        ordered = sorted(found[row.device_id], key=lambda key: int(key.born))
-        active = [read(row, key) for key in ordered if key.active]
-        pendings = tuple(read(row, key) for key in ordered if not key.active)
-        first = active[0] if active else None
-        answer[row.device_id] = Ring(row.device_id, first, pendings, row.highest_epoch, row.lookahead)
-    return answer
+    found: dict[int, list[Row]] = {row.id: [] for row in rows}
+    for key in statement.rows(connection, list(found)):
+        found[key.device].append(key)
+    return {row.device_id: ring_of(row, found[row.id], partial(read, row)) for row in rows}
+
+
+def ring_of(row: DeviceRow, found: Collection[Row], read: Callable[[Row], Key]) -> Ring:
+    """The ring of the device in `row`, out of the rows of all its keys."""
+    ordered = found if len(found) == 1 else sorted(found, key=attrgetter("born"))
+    active = None
+    pendings = []
+    for key in ordered:
+        if key.active:
+            active = read(key)
+        else:
+            pendings.append(read(key))
+    return Ring(row.device_id, active, tuple(pendings), row.highest_epoch, row.lookahead)
 
 
 def order(key: Any) -> Key:
     """A key without secrets, for the rules that compare attempts and ranks."""
     return Key(key.attempt, key.born, 0, key.epoch, b"", 0, 0, 0, FRESH, None, 0)
-
-
-def _token_state(same: list[Row[Any]]) -> TokenState:
-    row = same[0]
-    return TokenState(
-        token_id=row.token_id,
-        shared=bool(row.shared),
-        quota=row.quota,
-        used=row.used,
-        expires_at=row.expires_at,
-        withdrawn=row.withdrawn_at is not None,
-        bound=frozenset(other.thumbprint for other in same if other.thumbprint is not None),
-    )

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from handfast.core import hub_session
 from handfast.core.hub_session import Ring
 from handfast_hub.registry_delivery import live_keys
 from handfast_hub.registry_enrolment import Refusal
-from handfast_hub.registry_reads import devices_by_id, rings, root_aad, state_aad
+from handfast_hub.registry_keys import root_aad
+from handfast_hub.registry_reads import devices_by_id, rings
 from handfast_hub.schema import EXPIRED, QUEUED, SENT, SHUT_OUT, commands, devices, farewells, keys
 from handfast_hub.vault import Vault
 
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
 _RESERVE = (
     sa.update(keys)
     .where(
-        keys.c.device_id == sa.bindparam("of_device"),
+        keys.c.device == sa.bindparam("of_device"),
         keys.c.attempt == sa.bindparam("of_attempt"),
         # A bound of an epoch that the key has left is of no use to anyone.
         keys.c.epoch == sa.bindparam("of_epoch"),
@@ -69,18 +69,17 @@ _RESERVE = (
     .values(send_bound=sa.bindparam("new_bound"))
 )
 _ROOTS = (
-    sa.select(
-        devices.c.device_id, devices.c.thumbprint, keys.c.attempt, keys.c.sealed_state, keys.c.sealed_root
-    )
-    .join(keys, sa.and_(keys.c.device_id == devices.c.device_id, keys.c.active == 1))
+    sa.select(devices.c.device_id, devices.c.thumbprint, keys.c.attempt, keys.c.suite, keys.c.sealed_root)
+    .join(keys, sa.and_(keys.c.device == devices.c.id, keys.c.active == 1))
     .where(devices.c.device_id.in_(sa.bindparam("values", expanding=True)))
 )
 _QUEUED = (
-    sa.select(commands.c.id, commands.c.device_id, commands.c.data, commands.c.expires_at)
+    sa.select(commands.c.id, devices.c.device_id, commands.c.data, commands.c.expires_at)
+    .join(devices, devices.c.id == commands.c.device)
     .where(
         commands.c.state == QUEUED,
         commands.c.expires_at > sa.bindparam("now"),
-        commands.c.device_id.in_(sa.bindparam("values", expanding=True)),
+        devices.c.device_id.in_(sa.bindparam("values", expanding=True)),
     )
     .order_by(commands.c.id)
 )
@@ -97,9 +96,13 @@ _SEND = (
         sent_at=sa.bindparam("now"),
     )
 )
-_FAREWELLS = sa.select(farewells.c.device_id, farewells.c.epoch, farewells.c.record).where(
-    farewells.c.expires_at > sa.bindparam("now"),
-    farewells.c.device_id.in_(sa.bindparam("values", expanding=True)),
+_FAREWELLS = (
+    sa.select(devices.c.device_id, farewells.c.epoch, farewells.c.record)
+    .join(devices, devices.c.id == farewells.c.device)
+    .where(
+        farewells.c.expires_at > sa.bindparam("now"),
+        devices.c.device_id.in_(sa.bindparam("values", expanding=True)),
+    )
 )
 
 
@@ -139,11 +142,8 @@ class RootReads:
             if row is None:
                 answers.append(None)
                 continue
-            aad = state_aad(row.thumbprint, row.attempt)
-            key = hub_session.decode_key(self._vault.open(row.sealed_state, aad), 0.0)
-            answers.append(
-                (key.suite, self._vault.open(row.sealed_root, root_aad(row.thumbprint, row.attempt)))
-            )
+            aad = root_aad(row.thumbprint, row.attempt)
+            answers.append((row.suite, self._vault.open(row.sealed_root, aad)))
         return answers
 
 
@@ -160,10 +160,10 @@ def reserve(connection: Connection, items: Sequence[Ring]) -> list[Refusal | Non
         found = None if key is None else live.get(ring.device_id, {}).get(key.attempt)
         if key is None or found is None:
             outcomes.append(Refusal(None, "its key is gone"))
-        elif found.row.state in SHUT_OUT:
-            outcomes.append(Refusal(None, f"it was {found.row.state}"))
+        elif found.state in SHUT_OUT:
+            outcomes.append(Refusal(None, f"it was {found.state}"))
         else:
-            names = {"of_device": ring.device_id, "of_attempt": key.attempt, "of_epoch": key.epoch}
+            names = {"of_device": found.id, "of_attempt": key.attempt, "of_epoch": key.epoch}
             rows.append({**names, "new_bound": key.send_bound})
             outcomes.append(None)
     if rows:
@@ -178,7 +178,7 @@ def waiting_commands(
     answers = []
     for device_ids, now in items:
         rows = connection.execute(_QUEUED, {"values": list(device_ids), "now": now})
-        answers.append([Command(*row) for row in rows])
+        answers.append([Command._make(row) for row in rows])
     return answers
 
 
@@ -215,10 +215,11 @@ def expire_commands(connection: Connection, items: Sequence[float]) -> list[int]
 
 def answers(connection: Connection, items: Sequence[float]) -> list[list[Answer]]:
     """For each time the answers of the keys that are pending since then."""
-    columns = (keys.c[name] for name in Answer._fields)
-    statement = sa.select(*columns).where(keys.c.active == 0, keys.c.message_4.is_not(None))
+    columns = (keys.c[name] for name in Answer._fields[1:])
+    statement = sa.select(devices.c.device_id, *columns).join(devices, devices.c.id == keys.c.device)
+    statement = statement.where(keys.c.active == 0, keys.c.message_4.is_not(None))
     return [
-        [Answer(*row) for row in connection.execute(statement.where(keys.c.created_at >= since))]
+        [Answer._make(row) for row in connection.execute(statement.where(keys.c.created_at >= since))]
         for since in items
     ]
 

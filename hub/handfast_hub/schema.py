@@ -68,8 +68,11 @@ hub = Table(
 devices = Table(
     "devices",
     metadata,
+    # What other tables refer to: it grows, so that their rows lie in the order of enrolment and a
+    # group commit touches few pages. Random keys cost an enrolment a third more.
+    Column("id", RowId, primary_key=True),
     # Kept for the life of the thumbprint; random, chosen when the hub first hears of the device.
-    Column("device_id", LargeBinary(8), primary_key=True),
+    Column("device_id", LargeBinary(8), nullable=False),
     # A device that sends its kid is found as the range of thumbprints that begin with it.
     Column("thumbprint", LargeBinary(32), nullable=False),
     Column("state", String(16), nullable=False),
@@ -88,6 +91,7 @@ devices = Table(
     # because two kilobytes stand in the way of what comes after them.
     Column("credential", LargeBinary),
     UniqueConstraint("thumbprint"),
+    UniqueConstraint("device_id"),
 )
 # Strangers make these rows, so they are counted and bounded; an index over the others would cost
 # every enrolment two writes.
@@ -102,18 +106,23 @@ Index(
 keys = Table(
     "keys",
     metadata,
-    Column("device_id", LargeBinary(8), ForeignKey("devices.device_id"), primary_key=True),
+    Column("device", RowId, ForeignKey("devices.id"), primary_key=True, autoincrement=False),
     Column("attempt", LargeBinary(16), primary_key=True),
     # 1 for the active key, 0 for a pending one.
     Column("active", Integer, nullable=False),
     Column("born", BigInteger, nullable=False),
     Column("epoch", Integer, nullable=False),
-    # The first PIV that is not reserved, and the replay window of `epoch`. They change with every
-    # record and win over what the sealed state says.
+    Column("suite", Integer, nullable=False),
+    # T_epoch, with AAD dev_tp || attempt || epoch as 2 bytes.
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("send_base", BigInteger, nullable=False),
+    # The first PIV that is not reserved.
     Column("send_bound", BigInteger, nullable=False),
+    # The replay window of `epoch`; all that changes with every record.
     Column("window", LargeBinary(40), nullable=False),
-    # hub_session.encode_key, with AAD dev_tp || attempt || "state".
-    Column("sealed_state", LargeBinary, nullable=False),
+    # The receive key of the epoch before, or null; AAD dev_tp || attempt || "previous".
+    Column("sealed_previous", LargeBinary),
+    Column("failures", Integer, nullable=False),
     # K_root, with AAD dev_tp || attempt.
     Column("sealed_root", LargeBinary, nullable=False),
     # R5: the session and the message that a pending key answers, and the answer.
@@ -123,6 +132,7 @@ keys = Table(
     # The token that admitted this key, or null.
     Column("token_id", LargeBinary(8)),
     Column("created_at", Double, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 batches = Table(
@@ -147,16 +157,19 @@ tokens = Table(
     Column("label", String(128), nullable=False),
     # How many devices may use it. 1 is a single token, the only kind that enters a key (K_mix).
     Column("quota", Integer, nullable=False),
-    # How many devices it is bound to; the next slot of `bindings`.
+    # How many devices it is bound to; for a shared token the next slot of `bindings`.
     Column("used", Integer, nullable=False),
     Column("shared", Integer, nullable=False),
+    # R6. The one device that a single token is bound to, and when its key was promoted.
+    Column("thumbprint", LargeBinary(32)),
+    Column("consumed_at", Double),
     Column("expires_at", Double, nullable=False),
     # Set when an operator takes the token back.
     Column("withdrawn_at", Double),
     Column("created_at", Double, nullable=False),
 )
 
-# R6. Slots 0 .. quota-1 of a token; the primary key makes a second use of a slot impossible.
+# R6 for shared tokens: slots 0 .. quota-1; the primary key makes a second use of a slot impossible.
 bindings = Table(
     "bindings",
     metadata,
@@ -164,8 +177,6 @@ bindings = Table(
     Column("slot", Integer, primary_key=True, autoincrement=False),
     Column("thumbprint", LargeBinary(32), nullable=False),
     Column("bound_at", Double, nullable=False),
-    # Set when the key that was made with it is promoted.
-    Column("consumed_at", Double),
     UniqueConstraint("token_id", "thumbprint"),
 )
 
@@ -174,7 +185,7 @@ readings = Table(
     "readings",
     metadata,
     Column("id", RowId, primary_key=True),
-    Column("device_id", LargeBinary(8), ForeignKey("devices.device_id"), nullable=False),
+    Column("device", RowId, ForeignKey("devices.id"), nullable=False),
     Column("channel", Integer, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("piv", BigInteger, nullable=False),
@@ -187,7 +198,7 @@ commands = Table(
     "commands",
     metadata,
     Column("id", RowId, primary_key=True),
-    Column("device_id", LargeBinary(8), ForeignKey("devices.device_id"), nullable=False),
+    Column("device", RowId, ForeignKey("devices.id"), nullable=False),
     Column("state", String(16), nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -200,7 +211,7 @@ commands = Table(
     Column("status", Integer),
     Column("answer", LargeBinary),
     Column("answered_at", Double),
-    Index(None, "state", "device_id"),
+    Index(None, "state", "device"),
     sqlite_autoincrement=True,
 )
 
@@ -209,11 +220,11 @@ farewells = Table(
     "farewells",
     metadata,
     Column("id", RowId, primary_key=True),
-    Column("device_id", LargeBinary(8), ForeignKey("devices.device_id"), nullable=False),
+    Column("device", RowId, ForeignKey("devices.id"), nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("record", LargeBinary, nullable=False),
     Column("expires_at", Double, nullable=False),
-    Index(None, "device_id"),
+    Index(None, "device"),
 )
 
 # The audit log, and how one process tells another what it did.

@@ -6,7 +6,7 @@ enters no key. The secret is sealed in the database, appears in no list and in n
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,7 +16,7 @@ from handfast.core.constants import CUSTOM_BATCH, K_TOK_LENGTH, TOKEN_ID_LENGTH
 from handfast.core.errors import LocalError
 from handfast.ports import Crypto
 from handfast_hub.registry_devices import note
-from handfast_hub.schema import batches, bindings, tokens
+from handfast_hub.schema import batches, tokens
 from handfast_hub.vault import Vault
 
 _SEAL_ID_LENGTH = 16
@@ -45,7 +45,6 @@ class TokenInfo(NamedTuple):
     shared: bool
     quota: int
     used: int
-    consumed: int
     expires_at: float
     created_at: float
 
@@ -138,23 +137,17 @@ class TokenStock:
 
 def list_tokens(connection: Connection, items: Sequence[float]) -> list[list[TokenInfo]]:
     """All tokens as they stand at the time `now` of each item, newest first; no secret."""
-    consumed = (
-        sa.select(sa.func.count(bindings.c.consumed_at))
-        .where(bindings.c.token_id == tokens.c.token_id)
-        .scalar_subquery()
-    )
-    statement = sa.select(tokens, consumed.label("consumed")).order_by(tokens.c.created_at.desc())
+    statement = sa.select(tokens).order_by(tokens.c.created_at.desc())
     rows = connection.execute(statement).all()
     return [
         [
             TokenInfo(
                 token_id=row.token_id,
                 label=row.label,
-                state=_state(row.withdrawn_at, row.used, row.consumed, row.quota, row.expires_at, now),
+                state=_state(row, now),
                 shared=bool(row.shared),
                 quota=row.quota,
                 used=row.used,
-                consumed=row.consumed,
                 expires_at=row.expires_at,
                 created_at=row.created_at,
             )
@@ -219,13 +212,11 @@ def _row(item: NewTokens, token_id: bytes) -> dict[str, object]:
     }
 
 
-def _state(
-    withdrawn_at: float | None, used: int, consumed: int, quota: int, expires_at: float, now: float
-) -> str:
-    if withdrawn_at is not None:
+def _state(row: sa.Row[Any], now: float) -> str:
+    if row.withdrawn_at is not None:
         return "withdrawn"
-    if used >= quota:
-        if quota > 1:
+    if row.used >= row.quota:
+        if row.shared:
             return "exhausted"
-        return "used" if consumed else "bound"
-    return "expired" if now >= expires_at else "live"
+        return "bound" if row.consumed_at is None else "used"
+    return "expired" if now >= row.expires_at else "live"
