@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Self
 
 import structlog
 
@@ -37,6 +38,8 @@ _LOG = structlog.get_logger("handfast.hub")
 
 # How often expired sessions are forgotten, in seconds.
 SWEEP_SECONDS = 1.0
+# A revoked device has this long to hear its last record before its connection is closed, in seconds.
+PARTING_SECONDS = 2.0
 # Readings that wait for one slow reader; the oldest go first, and stay in the registry.
 READINGS_LIMIT = 10_000
 # Answers of granted handshakes that a new process still gives again, by their age in seconds.
@@ -61,6 +64,7 @@ class Hub:
         self._given_transport = transport
         self._readers: set[asyncio.Queue[Reading]] = set()
         self._answers: dict[int, asyncio.Future[Response]] = {}
+        self._partings: set[asyncio.Task[None]] = set()
         self._closing = contextlib.AsyncExitStack()
         self._failed: asyncio.Future[None] | None = None
 
@@ -117,9 +121,11 @@ class Hub:
 
     async def close(self) -> None:
         """Answer what is under way, give the lease back and leave; may be called twice."""
+        for task in self._partings:
+            task.cancel()
         await self._closing.aclose()
 
-    async def __aenter__(self) -> "Hub":
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -171,6 +177,12 @@ class Hub:
             raise LinkTimeout(f"command {number} was not answered within {expires:g} s") from None
         finally:
             self._answers.pop(number, None)
+
+    async def revoke(self, thumbprint: bytes, reason: str) -> None:
+        """Shut a device out at once; when this returns it has been told, if it listens."""
+        await self.operator.revoke(thumbprint, reason)
+        for device in await self.operator.find(thumbprint):
+            await self._shut_out(device.device_id)
 
     async def key(self, device_id: bytes, purpose: str) -> bytes:
         """The key of 32 bytes for `purpose` that the device makes with `Device.key`.
@@ -245,9 +257,19 @@ class Hub:
         if change.device_id is None:
             return
         if change.kind in ("revoked", "refused"):
-            await self._traffic.farewell(change.device_id)
-            self._transport.disconnect(b32encode(change.device_id))
+            await self._shut_out(change.device_id)
         elif change.kind == "command":
             await self._traffic.notify(change.device_id)
         else:
             self._traffic.forget(change.device_id)
+
+    async def _shut_out(self, device_id: bytes) -> None:
+        """Nothing of it is opened any more; tell it, and close its connection when it can have heard."""
+        await self._traffic.farewell(device_id)
+        task = asyncio.create_task(self._disconnect_later(device_id))
+        self._partings.add(task)
+        task.add_done_callback(self._partings.discard)
+
+    async def _disconnect_later(self, device_id: bytes) -> None:
+        await self.clock.sleep(PARTING_SECONDS)
+        self._transport.disconnect(b32encode(device_id))

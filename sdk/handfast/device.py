@@ -81,6 +81,11 @@ class Device:
         return encode_claim_code(self._host.crypto, self._identity.credential.thumbprint)
 
     @property
+    def thumbprint(self) -> bytes:
+        """SHA-256 of the public key of this device, 32 bytes (RFC 9679)."""
+        return bytes(self._identity.credential.thumbprint)
+
+    @property
     def device_id(self) -> "bytes | None":
         """8 bytes that the hub has given, or None before."""
         return None if self._session is None else self._session.device_id

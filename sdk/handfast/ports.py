@@ -141,7 +141,18 @@ class Link(Protocol):
 class Host(Protocol):
     """The bundle of ports that a Device takes."""
 
-    crypto: Crypto
-    entropy: Entropy
-    keystore: Keystore
-    clock: Clock
+    @property
+    def crypto(self) -> Crypto:
+        """Primitives."""
+
+    @property
+    def entropy(self) -> Entropy:
+        """Random bytes."""
+
+    @property
+    def keystore(self) -> Keystore:
+        """What survives a power cut."""
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""

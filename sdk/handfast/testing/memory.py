@@ -6,7 +6,7 @@ from handfast.core.errors import LinkClosed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from handfast.core.topics import Endpoint
     from handfast.testing.clock import FakeClock
@@ -34,7 +34,7 @@ class MemoryBroker:
 
     async def start(
         self,
-        subscriptions: "tuple[str, ...]",
+        subscriptions: "Sequence[str]",
         on_publish: "Callable[[str, bytes, Callable[[], None]], None]",
     ) -> None:
         """Take the place of the hub."""
