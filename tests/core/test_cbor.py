@@ -106,7 +106,7 @@ def test_a_sequence_is_its_items_one_after_another() -> None:
 
 
 def test_a_sequence_with_a_bad_or_unfinished_item_is_refused() -> None:
-    for text in ("01ff", "0118", "01f90000", "4101 42 01", "82 01", "01 c001", "01 a2 0100 0100"):
+    for text in ("01ff", "0118", "01f90000", "4101 42 01", "82 01", "01 c001", "1affffff", "01 a2 0100 0100"):
         refused(DecodeError, decode_sequence, bytes.fromhex(text.replace(" ", "")))
 
 
