@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from handfast.core.codes import b32encode
 from handfast.core.credentials import Identity
-from handfast.core.errors import LocalError
+from handfast.core.errors import LinkClosed, LocalError
 from handfast.ports import Crypto
-from handfast_cpython.tls import client_context
+from handfast_cpython.tls import client_context, server_context
 from handfast_hub.config import HubConfig
 from handfast_hub.ingress import MqttIngress
+
+if TYPE_CHECKING:
+    from handfast_hub.broker import EmbeddedBroker
 
 OnPublish = Callable[[str, bytes, Callable[[], None]], None]
 
@@ -31,11 +34,42 @@ class Transport(Protocol):
         """Leave; may be called twice."""
 
 
-class ExternalBroker(MqttIngress):
+class ExternalTransport(MqttIngress):
     """Mosquitto, or any broker of MQTT 3.1.1, by configuration."""
 
     def disconnect(self, client_id: str) -> None:
         """MQTT 3.1.1 has no way to ask a broker for it."""
+
+
+class EmbeddedTransport:
+    """The broker of this process and the hub's own way in."""
+
+    def __init__(self, broker: "EmbeddedBroker", unacknowledged: int) -> None:
+        self.broker = broker
+        self._unacknowledged = unacknowledged
+        self._ingress: MqttIngress | None = None
+
+    async def start(self, subscriptions: Sequence[str], on_publish: OnPublish) -> None:
+        """Listen, and join; LinkError when the port is taken."""
+        await self.broker.start()
+        self._ingress = self.broker.ingress(unacknowledged=self._unacknowledged)
+        await self._ingress.start(subscriptions, on_publish)
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Queue `payload` for `topic`; LinkError when it cannot be."""
+        if self._ingress is None:
+            raise LinkClosed("the embedded broker is not running")
+        self._ingress.publish(topic, payload)
+
+    def disconnect(self, client_id: str) -> None:
+        """Hang up on a device."""
+        self.broker.disconnect(client_id)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._ingress is not None:
+            await self._ingress.close()
+        await self.broker.close()
 
 
 def open_transport(config: HubConfig, crypto: Crypto, identity: Identity) -> Transport:
@@ -45,12 +79,16 @@ def open_transport(config: HubConfig, crypto: Crypto, identity: Identity) -> Tra
         # Costs half a second of imports, which a hub with another broker does not pay.
         from handfast_hub.broker import EmbeddedBroker
 
-        broker: Transport = EmbeddedBroker(mqtt.host, mqtt.port)
-        return broker
+        context = None
+        if mqtt.tls:
+            context = server_context(certificate=mqtt.certificate, key=mqtt.key)
+        kid = identity.credential.kid
+        broker = EmbeddedBroker(kid, host=mqtt.host, port=mqtt.port, context=context)
+        return EmbeddedTransport(broker, mqtt.unacknowledged)
     context = None
     if mqtt.tls:
         context = client_context(ca=mqtt.ca, certificate=mqtt.certificate, key=mqtt.key)
-    return ExternalBroker(
+    return ExternalTransport(
         mqtt.host,
         mqtt.port,
         client_id=_client_id(crypto, identity),

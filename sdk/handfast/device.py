@@ -27,6 +27,7 @@ from handfast.core.errors import (
     RefusedError,
 )
 from handfast.core.root_key import application_key
+from handfast.core.stored_session import decode_stored
 from handfast.enrolment import Enrolment
 from handfast.inbox import Inbox
 from handfast.message import Message, Messages
@@ -35,6 +36,7 @@ from handfast.settings import Settings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.core.device_session import DeviceSession
+    from handfast.core.stored_session import Stored
     from handfast.ports import Host, Link
 
 # What `state` may be.
@@ -89,6 +91,11 @@ class Device:
     def device_id(self) -> "bytes | None":
         """8 bytes that the hub has given, or None before."""
         return None if self._session is None else self._session.device_id
+
+    def stored_session(self) -> "Stored | None":
+        """What the keystore holds of the last enrolment, to look at; None when there is none."""
+        stored = self._host.keystore.load(identity.SESSION)
+        return None if stored is None else decode_stored(stored)
 
     async def onboard(self, retry: bool = False) -> None:
         """Enrol, or resume when this device was enrolled before; returns when data can flow.

@@ -44,6 +44,26 @@ def client_context(
     return context
 
 
+def server_context(*, certificate: "str | Path | None", key: "str | Path | None" = None) -> ssl.SSLContext:
+    """A context for a broker of our own; `certificate` and `key` as for `client_context`.
+
+    LocalError without a certificate, LinkError when a file cannot be read or used.
+    """
+    if certificate is None:
+        raise LocalError("a broker with TLS needs a certificate: name its PEM file, and that of its key")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(
+            str(certificate), None if key is None else str(key), password=_refuse_password
+        )
+    except (OSError, ValueError) as error:
+        raise LinkError(
+            f"the certificate {certificate} should be a PEM file that belongs to its key: {_reason(error)}"
+        ) from error
+    return context
+
+
 def _refuse_password() -> str:
     raise ValueError("the key is encrypted; give an unencrypted key file with mode 0600")
 

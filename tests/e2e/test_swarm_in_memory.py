@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from handfast.testing import LossyLink
 from handfast_cpython.swarm import Swarm
-from handfast_hub.pytest_plugin import MemoryHub
+from handfast_hub.memory_hub import MemoryHub
 
 
 async def test_fifty_devices_onboard_over_a_bad_link(swarm: Callable[..., Swarm], hub: MemoryHub) -> None:

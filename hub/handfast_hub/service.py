@@ -1,0 +1,61 @@
+"""The hub as a process: logs, signals, and a clean end."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Callable
+
+import structlog
+
+from handfast.core.errors import Error
+from handfast_hub.config import HubConfig
+from handfast_hub.hub import Hub
+
+
+def configure_logs(config: HubConfig) -> None:
+    """Log to standard error as `[log]` says; nothing secret is ever given to a log."""
+    level = getattr(logging, config.log.level.upper())
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if config.log.format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+async def serve(config: HubConfig, ready: Callable[[Hub], None] | None = None) -> None:
+    """Run a hub until SIGINT or SIGTERM, or until it cannot go on; then raises why.
+
+    `ready(hub)` is called when devices can onboard.
+    """
+    configure_logs(config)
+    hub = Hub(config)
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # not every loop has signals
+            loop.add_signal_handler(number, ended.set)
+    async with hub:
+        if ready is not None:
+            ready(hub)
+        failure = asyncio.create_task(hub.run())
+        stop = asyncio.create_task(ended.wait())
+        try:
+            await asyncio.wait((failure, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            failure.cancel()
+            results = await asyncio.gather(failure, return_exceptions=True)
+    if isinstance(results[0], Error):
+        raise results[0]

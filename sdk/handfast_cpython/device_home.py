@@ -1,0 +1,198 @@
+"""A device of the command line: a folder with a keystore, and what `init` was told about the world."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from handfast import identity
+from handfast.core import codes
+from handfast.core.errors import DecodeError, LinkTimeout, LocalError
+from handfast.device import Device
+from handfast.settings import Settings
+from handfast_cpython.host import Host
+from handfast_cpython.keystore import Keystore
+from handfast_cpython.mqtt import MqttLink
+
+SETTINGS = "settings"
+
+
+class Wishes(NamedTuple):
+    """What `init` was told: the broker, the quantum source, and suites other than the default."""
+
+    broker: str
+    ca: Path | None
+    qrng: str
+    suites: tuple[int, ...] | None
+
+    def link(self) -> MqttLink:
+        """A link to that broker; LocalError for a URL that is none."""
+        return MqttLink.from_url(self.broker, ca=self.ca)
+
+    def settings(self) -> Settings:
+        """The settings of the device; LocalError for suites that do not go together."""
+        if self.suites is None:
+            return Settings(firmware="handfast cli")
+        return Settings(suites=self.suites, firmware="handfast cli")
+
+
+class Made(NamedTuple):
+    """A new device: thumbprint and hub_id of 32 bytes, and the code for the operator."""
+
+    thumbprint: bytes
+    claim_code: str
+    hub_id: bytes
+
+
+class DeviceHome:
+    """The device in the folder `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def create(self, wishes: Wishes, name: str, hub_code: str, token: str | None) -> Made:
+        """Make the identity. LocalError when there is one, DecodeError for a mistyped code."""
+        settings = wishes.settings()
+        wishes.link()
+        host = Host(self._path, qrng=wishes.qrng)
+        try:
+            made = await identity.create(host, settings.signature, name, hub_code, token)
+            host.keystore.save(SETTINGS, _encode(wishes))
+            code = codes.encode_claim_code(host.crypto, made.credential.thumbprint)
+            return Made(made.credential.thumbprint, code, codes.decode_hub_code(host.crypto, hub_code))
+        except DecodeError as error:
+            # The operator's own typing, not a peer's bytes.
+            raise LocalError(error.detail) from None
+        finally:
+            await host.close()
+
+    async def onboard(
+        self, retry: bool, seconds: float | None, trouble: Callable[[str], None]
+    ) -> dict[str, object]:
+        """Onboard, and give the status. LinkTimeout after `seconds`."""
+        host, wishes = self._open()
+        try:
+            async with Device(host, wishes.link(), wishes.settings()) as device:
+                said = asyncio.create_task(_say(device, trouble))
+                try:
+                    await _within(seconds, device.onboard(retry), device)
+                finally:
+                    said.cancel()
+            return _status(host.keystore, device)
+        finally:
+            await host.close()
+
+    async def status(self) -> dict[str, object]:
+        """What is stored, read without the network."""
+        host, wishes = self._open()
+        try:
+            return _status(host.keystore, Device(host, wishes.link(), wishes.settings()))
+        finally:
+            await host.close()
+
+    async def send(self, data: bytes, channel: str, seconds: float) -> None:
+        """Send one message and wait until the broker has it."""
+        host, wishes = self._open()
+        try:
+            async with Device(host, wishes.link(), wishes.settings()) as device:
+                _need_onboarded(host.keystore)
+                await _within(seconds, device.onboard(), device)
+                await device.send(data, channel)
+                await _within(seconds, device.drain(), device)
+        finally:
+            await host.close()
+
+    async def listen(self, show: Callable[[str, bytes], None], reply: bytes, count: int | None) -> None:
+        """Show messages and answer commands with `reply`, until `count` of them came."""
+        host, wishes = self._open()
+        try:
+            async with Device(host, wishes.link(), wishes.settings()) as device:
+                _need_onboarded(host.keystore)
+                await device.onboard()
+                seen = 0
+                async for message in device.messages():
+                    show(message.channel, message.data)
+                    if message.channel == "command":
+                        await message.reply(reply)
+                    seen += 1
+                    if seen == count:
+                        break
+                await device.drain()
+        finally:
+            await host.close()
+
+    async def reset(self) -> None:
+        """Erase everything but the state of the generator. LocalError when there is no device."""
+        if not self._path.is_dir():
+            raise LocalError(f"there is no device in {self._path}")
+        keystore = Keystore(self._path)
+        try:
+            identity.reset(keystore)
+            keystore.erase(SETTINGS)
+        finally:
+            keystore.close()
+
+    def _open(self) -> tuple[Host, Wishes]:
+        if not self._path.is_dir():
+            raise LocalError(f"there is no device in {self._path}; make one with 'handfast init --hub CODE'")
+        keystore = Keystore(self._path)
+        try:
+            stored = keystore.load(SETTINGS)
+        finally:
+            keystore.close()
+        if stored is None:
+            raise LocalError(f"there is no device in {self._path}; make one with 'handfast init --hub CODE'")
+        wishes = _decode(stored)
+        return Host(self._path, qrng=wishes.qrng), wishes
+
+
+def _encode(wishes: Wishes) -> bytes:
+    ca = None if wishes.ca is None else str(wishes.ca.resolve())
+    return json.dumps([wishes.broker, ca, wishes.qrng, wishes.suites]).encode()
+
+
+def _decode(stored: bytes) -> Wishes:
+    broker, ca, qrng, suites = json.loads(stored)
+    return Wishes(broker, None if ca is None else Path(ca), qrng, None if suites is None else tuple(suites))
+
+
+def _status(keystore: Keystore, device: Device) -> dict[str, object]:
+    session = device.stored_session()
+    state = "factory"
+    if session is not None:
+        state = "active" if session.active else "enrolled"
+    if keystore.load(identity.REFUSED) is not None or (session is not None and session.reason is not None):
+        state = "refused"
+    return {
+        "state": state,
+        "thumbprint": device.thumbprint.hex(),
+        "claim_code": device.claim_code,
+        "device_id": None if session is None else session.device_id.hex(),
+        "suite": None if session is None else session.suite,
+        "epoch": None if session is None else session.epoch,
+    }
+
+
+def _need_onboarded(keystore: Keystore) -> None:
+    if keystore.load(identity.SESSION) is None:
+        raise LocalError("this device is not onboard yet; run 'handfast onboard' first")
+
+
+async def _within(seconds: float | None, work: Coroutine[Any, Any, None], device: Device) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        last = f": {device.trouble}" if device.trouble else ""
+        raise LinkTimeout(f"the hub did not answer within {seconds:g} s{last}") from None
+
+
+async def _say(device: Device, trouble: Callable[[str], None]) -> None:
+    """Tell the person what keeps the device from onboarding, each thing once."""
+    said = ""
+    while True:
+        await asyncio.sleep(0.2)
+        if device.trouble and device.trouble != said:
+            said = device.trouble
+            trouble(f"{device.state}: {said}")
