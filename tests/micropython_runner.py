@@ -4,12 +4,8 @@ Prints a line for each function and the traceback of what failed. A test is `def
 `async def test_...` without arguments, and fails by an exception. Written for MicroPython alone.
 """
 
+import asyncio
 import sys
-
-try:
-    import asyncio
-except ImportError:
-    asyncio = None
 
 
 def load(root: str, path: str) -> "list[tuple[str, object]]":
@@ -21,13 +17,12 @@ def load(root: str, path: str) -> "list[tuple[str, object]]":
     return [(entry, getattr(module, entry)) for entry in sorted(dir(module)) if entry.startswith("test_")]
 
 
-def run(name: str, test: "object") -> bool:
+async def run(name: str, test: "object") -> bool:
     """Run one test; whether it passed."""
     try:
         started = test()
         if started is not None:
-            asyncio.new_event_loop()
-            asyncio.run(started)
+            await started
     except BaseException as error:
         print("FAILED", name)
         sys.print_exception(error)
@@ -36,12 +31,21 @@ def run(name: str, test: "object") -> bool:
     return True
 
 
-def main(root: str, path: str) -> int:
-    """0 when every test of the file passes."""
-    results = [run(*test) for test in load(root, path)]
+def report(path: str, results: "list[bool]") -> int:
+    """Print the counts; 0 when all is well."""
     print("%s: %d passed, %d failed" % (path, sum(results), len(results) - sum(results)))
     return 0 if results and all(results) else 1
 
 
+def main(root: str, path: str) -> int:
+    """Every test in an event loop of its own."""
+    results = []
+    for name, test in load(root, path):
+        asyncio.new_event_loop()
+        results.append(asyncio.run(run(name, test)))
+    return report(path, results)
+
+
+# micropython_in_node.mjs has a loop of its own and calls `load`, `run` and `report` one by one.
 if __name__ == "__main__":
     sys.exit(main(*sys.argv[1:]))
