@@ -21,7 +21,9 @@ from handfast.core.suites import DEFAULT_SUITES, SUITES
 
 ENV_PREFIX = "HANDFAST_HUB_"
 ENV_FILE = ENV_PREFIX + "CONFIG"
-DEFAULT_FILE = "hub.toml"
+
+# What a hub may be called.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 
 class ConfigError(LocalError):
@@ -148,7 +150,7 @@ class HubConfig(BaseSettings):
         env_nested_delimiter="__",
     )
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    name: str = Field(pattern=NAME)
     """The hub's name: letters, digits, dot, dash and underscore, at most 63. Part of its credential."""
 
     database: str = "hub.sqlite"

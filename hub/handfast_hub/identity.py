@@ -39,7 +39,9 @@ def create_identity(
 def save_identity(connection: Connection, vault: Vault, name: str, identity: Identity, now: float) -> None:
     """Write the row of a new hub; RegistryError when there is one."""
     if connection.execute(sa.select(hub.c.id)).first() is not None:
-        raise RegistryError("this database has a hub already and was left as it is")
+        raise RegistryError(
+            "this database has a hub already and was left as it is; for another one use another folder"
+        )
     credential: Credential = identity.credential
     connection.execute(
         sa.insert(hub).values(

@@ -7,6 +7,7 @@ inside the transaction that writes the key, so an answer that has grown old does
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from handfast.core import constants
 from handfast_hub.config import Policy
 from handfast_hub.schema import ADMITTED, ONBOARDED, REFUSED, REVOKED
 
@@ -14,10 +15,11 @@ from handfast_hub.schema import ADMITTED, ONBOARDED, REFUSED, REVOKED
 STATUS_WAITING = 1
 STATUS_REFUSED = 2
 
-# Kinds and health of the entropy source in entry 2 of DEVINFO.
-SOURCE_QUANTUM = 1
-HEALTH_OK = 0
-_KINDS = {0: "no quantum source", 2: "the operating system's generator", 3: "a simulated source"}
+_KINDS = {
+    constants.SOURCE_NONE: "no quantum source",
+    constants.SOURCE_OPERATING_SYSTEM: "the operating system's generator",
+    constants.SOURCE_SIMULATED: "a simulated source",
+}
 
 # Standings of a token towards one thumbprint.
 NONE = "none"
@@ -88,9 +90,9 @@ def _entropy_fault(policy: Policy, source: Sequence[object] | None) -> str:
     if source is None or len(source) < 4:
         return "policy demands a quantum source and it did not say what it has"
     kind, health = source[0], source[3]
-    if kind != SOURCE_QUANTUM or isinstance(kind, bool):
+    if kind != constants.SOURCE_QUANTUM or isinstance(kind, bool):
         name = _KINDS.get(kind, "an unknown kind of source") if isinstance(kind, int) else "no kind"
         return f"policy demands a quantum source and it has {name}"
-    if health != HEALTH_OK or isinstance(health, bool):
+    if health != constants.HEALTH_OK or isinstance(health, bool):
         return "policy demands a healthy quantum source and its tests did not pass"
     return ""

@@ -112,6 +112,14 @@ def foreign_commits(connection: Connection) -> int | None:
     return None if row is None else int(row[0])
 
 
+def quick_check(connection: Connection) -> str:
+    """What is wrong with the database as a whole, or the empty string."""
+    if connection.dialect.name != "sqlite":
+        return ""
+    found = connection.exec_driver_sql("PRAGMA quick_check").scalar()
+    return "" if found == "ok" else f"damaged: {found}"
+
+
 @contextmanager
 def translated(database: str) -> Iterator[None]:
     """Turn the exceptions of SQLAlchemy and SQLite into ours."""

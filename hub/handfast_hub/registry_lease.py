@@ -17,6 +17,9 @@ LEASE_SECONDS = 30.0
 # database, so there are 2^31 starts.
 BORN_BLOCK = 1 << 32
 
+# Holders of this process; another one with our process number is a dead predecessor's.
+_here: set[str] = set()
+
 
 class Claim(NamedTuple):
     """`holder` wants the lease of `hub_id` at the time `now`."""
@@ -27,8 +30,10 @@ class Claim(NamedTuple):
 
 
 def holder_name(nonce: bytes) -> str:
-    """The name of this process: host, process number and a nonce."""
-    return f"{socket.gethostname()}:{os.getpid()}:{nonce.hex()}"
+    """A name for a holder in this process: host, process number and a nonce."""
+    name = f"{socket.gethostname()}:{os.getpid()}:{nonce.hex()}"
+    _here.add(name)
+    return name
 
 
 def acquire(connection: Connection, items: Sequence[Claim]) -> list[Exception | None]:
@@ -40,7 +45,7 @@ def acquire(connection: Connection, items: Sequence[Claim]) -> list[Exception | 
         values = {"holder": item.holder, "expires_at": item.now + LEASE_SECONDS}
         if row is None:
             connection.execute(sa.insert(lease).values(hub_id=item.hub_id, **values))
-        elif row.holder == item.holder or _stale(row.holder, row.expires_at, item.now):
+        elif row.holder == item.holder or not alive(row.holder, row.expires_at, item.now):
             connection.execute(sa.update(lease).where(of_hub).values(**values))
         else:
             outcomes.append(
@@ -74,19 +79,19 @@ def reserve_born(connection: Connection, items: Sequence[None]) -> list[int]:
     return firsts
 
 
-def _stale(holder: str, expires_at: float, now: float) -> bool:
-    """Whether a lease binds nobody: it ran out, its clock jumped, or its process on this host is gone."""
+def alive(holder: str, expires_at: float, now: float) -> bool:
+    """Whether a lease binds: not when it ran out, its clock jumped, or its process on this host is gone."""
     if now >= expires_at or expires_at > now + 2 * LEASE_SECONDS:
-        return True
+        return False
     host, process, _ = (*holder.split(":"), "", "")[:3]
     if host != socket.gethostname() or not process.isdigit():
-        return False
+        return True
     if int(process) == os.getpid():
-        return False
+        return holder in _here
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
-        return True
-    except PermissionError:
         return False
-    return False
+    except PermissionError:
+        return True
+    return True

@@ -5,7 +5,7 @@ The command line and the operator's own programs use it, with or without a runni
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -65,13 +65,6 @@ class NewCommand(NamedTuple):
     data: bytes
     expires_at: float
     now: float
-
-
-class Page(NamedTuple):
-    """Rows with a number above `after`, at most `limit` of them."""
-
-    after: int
-    limit: int
 
 
 class Operator:
@@ -137,17 +130,25 @@ class Operator:
         self._changed()
         return number
 
-    async def commands(self, page: Page) -> list[CommandInfo]:
-        """Commands in the order of their numbers."""
-        return await self._group.submit(_COMMANDS, page)
+    async def commands(self, last: int) -> list[CommandInfo]:
+        """The newest `last` commands, oldest first."""
+        return await self._group.submit(_COMMANDS, last)
 
-    async def readings(self, page: Page) -> list[Reading]:
-        """Readings in the order of delivery."""
-        return await self._group.submit(_READINGS, page)
+    async def find_command(self, number: int) -> CommandInfo:
+        """One command; LocalError when there is none of this number."""
+        return await self._group.submit(_FIND_COMMAND, number)
 
-    async def events(self, page: Page) -> list[Event]:
-        """The audit log, oldest first."""
-        return await self._group.submit(_EVENTS, page)
+    async def readings(self, after: int, limit: int) -> list[Reading]:
+        """At most `limit` readings in the order of delivery, with numbers above `after`."""
+        return await self._group.submit(_READINGS, (after, limit))
+
+    async def newest_reading(self) -> int:
+        """The number of the newest reading, 0 when there is none."""
+        return await self._group.submit(_NEWEST, None)
+
+    async def events(self, thumbprint: bytes | None, last: int) -> list[Event]:
+        """The newest `last` lines of the audit log, oldest first; of one device when it is named."""
+        return await self._group.submit(_EVENTS, (thumbprint, last))
 
     def _decision(self, thumbprint: bytes, label: str, reason: str) -> Decision:
         return Decision(thumbprint, self._random(DEVICE_ID_LENGTH), label, reason, time.time())
@@ -186,37 +187,59 @@ def queue_commands(connection: Connection, items: Sequence[NewCommand]) -> list[
     return outcomes
 
 
-def _list_commands(connection: Connection, items: Sequence[Page]) -> list[list[CommandInfo]]:
-    columns = [commands.c[name] for name in CommandInfo._fields[2:]]
-    statement = sa.select(commands.c.id, devices.c.device_id, *columns)
-    statement = statement.join(devices, devices.c.id == commands.c.device)
+_COMMAND_COLUMNS = (
+    sa.select(commands.c.id, devices.c.device_id, *(commands.c[name] for name in CommandInfo._fields[2:]))
+    .join(devices, devices.c.id == commands.c.device)
+    .order_by(commands.c.id.desc())
+)
+
+
+def _list_commands(connection: Connection, items: Sequence[int]) -> list[list[CommandInfo]]:
     return [
-        [CommandInfo._make(row) for row in connection.execute(_page(statement, commands, page))]
-        for page in items
+        [CommandInfo._make(row) for row in reversed(connection.execute(_COMMAND_COLUMNS.limit(last)).all())]
+        for last in items
     ]
 
 
-def _list_readings(connection: Connection, items: Sequence[Page]) -> list[list[Reading]]:
-    statement = sa.select(
-        readings.c.id,
-        devices.c.device_id,
-        devices.c.label,
-        *(readings.c[name] for name in Reading._fields[3:]),
-    ).join(devices, devices.c.id == readings.c.device)
+def _find_commands(connection: Connection, items: Sequence[int]) -> list[CommandInfo | Exception]:
+    outcomes: list[CommandInfo | Exception] = []
+    for number in items:
+        row = connection.execute(_COMMAND_COLUMNS.where(commands.c.id == number)).first()
+        outcomes.append(
+            LocalError(f"there is no command {number}") if row is None else CommandInfo._make(row)
+        )
+    return outcomes
+
+
+def _list_readings(connection: Connection, items: Sequence[tuple[int, int]]) -> list[list[Reading]]:
+    columns = (readings.c[name] for name in Reading._fields[3:])
+    statement = (
+        sa.select(readings.c.id, devices.c.device_id, devices.c.label, *columns)
+        .join(devices, devices.c.id == readings.c.device)
+        .order_by(readings.c.id)
+    )
     return [
-        [Reading._make(row) for row in connection.execute(_page(statement, readings, page))] for page in items
+        [
+            Reading._make(row)
+            for row in connection.execute(statement.where(readings.c.id > after).limit(limit))
+        ]
+        for after, limit in items
     ]
 
 
-def _list_events(connection: Connection, items: Sequence[Page]) -> list[list[Event]]:
-    return [
-        [Event._make(row) for row in connection.execute(_page(sa.select(events), events, page))]
-        for page in items
-    ]
+def _newest_reading(connection: Connection, items: Sequence[None]) -> list[int]:
+    newest = connection.scalar(sa.select(sa.func.max(readings.c.id)))
+    return [newest or 0] * len(items)
 
 
-def _page(statement: sa.Select[Any], table: sa.Table, page: Page) -> sa.Select[Any]:
-    return statement.where(table.c.id > page.after).order_by(table.c.id).limit(page.limit)
+def _list_events(connection: Connection, items: Sequence[tuple[bytes | None, int]]) -> list[list[Event]]:
+    answers = []
+    for thumbprint, last in items:
+        statement = sa.select(events).order_by(events.c.id.desc()).limit(last)
+        if thumbprint is not None:
+            statement = statement.where(events.c.thumbprint == thumbprint)
+        answers.append([Event._make(row) for row in reversed(connection.execute(statement).all())])
+    return answers
 
 
 _DEVICES = Operation(registry_devices.list_devices, reading=True)
@@ -227,5 +250,7 @@ _TOKENS = Operation(list_tokens, reading=True)
 _WITHDRAW = Operation(withdraw, rank=4)
 _COMMAND = Operation(queue_commands, rank=4)
 _COMMANDS = Operation(_list_commands, reading=True)
+_FIND_COMMAND = Operation(_find_commands, reading=True)
 _READINGS = Operation(_list_readings, reading=True)
+_NEWEST = Operation(_newest_reading, reading=True)
 _EVENTS = Operation(_list_events, reading=True)

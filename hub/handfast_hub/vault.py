@@ -65,7 +65,7 @@ def create_master_key(path: Path, random: Callable[[int], bytes] = os.urandom) -
             file.write(f"{_HEADER}{key.hex()}\n")
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise KeystoreError(f"cannot write {path}: {error.strerror}") from None
@@ -102,7 +102,7 @@ def open_vault(path: Path) -> Vault:
     return Vault(load_master_key(path))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a new name in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
