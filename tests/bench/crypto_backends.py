@@ -2,15 +2,16 @@
 
     python tests/bench/crypto_backends.py [--seconds 0.2] [--json]
 
-`us` is the CPU time of one call in microseconds, the best of seven rounds. `2 threads` is how many
-calls two threads make in the wall-clock time in which one makes one, again the best round: near 2
-the GIL is released, near 1 it is held. It needs two free cores; on a busy machine it reads too low,
-never too high. The choices of docs/crypto.md rest on this table.
+`us` is the CPU time of one call in microseconds, the best of seven rounds. `GIL` says whether a
+second thread ran inside a call: released, or held. `2 threads` is how many calls two threads make in
+the wall-clock time in which one makes one, the best of seven rounds; it needs two free cores, and on
+a busy machine it reads too low. The choices of docs/crypto.md rest on this table.
 """
 
 import argparse
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ class Row(NamedTuple):
     operation: str
     library: str
     microseconds: float
+    gil: str
     two_threads: float
 
 
@@ -68,13 +70,40 @@ def timed_in_two_threads(call: Callable[[], object], count: int) -> float:
     return time.perf_counter() - start
 
 
+def releases_gil(call: Callable[[], object], count: int = 200) -> bool:
+    """Whether another thread advances during the calls, while none is ever made to give way."""
+    turns, stop = [0], threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            turns[0] += 1
+            time.sleep(0)
+
+    other = threading.Thread(target=run)
+    interval = sys.getswitchinterval()
+    # From here on a thread gives the interpreter away of its own accord or not at all.
+    sys.setswitchinterval(1000)
+    try:
+        other.start()
+        while not turns[0]:
+            time.sleep(0.001)
+        before = turns[0]
+        repeat(call, count)
+        return turns[0] > before
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+        other.join()
+
+
 def measure(operation: str, library: str, call: Callable[[], object], seconds: float) -> Row:
     repeat(call, 3)
     count = max(5, int(seconds / ROUNDS / max(timed(call, 5)[1] / 5, 1e-7)))
     alone = [timed(call, count) for _ in range(ROUNDS)]
     together = min(timed_in_two_threads(call, count) for _ in range(ROUNDS))
     cpu, wall = (min(times) for times in zip(*alone))
-    return Row(operation, library, cpu / count * 1e6, 2 * wall / together)
+    gil = "released" if releases_gil(call) else "held"
+    return Row(operation, library, cpu / count * 1e6, gil, 2 * wall / together)
 
 
 def kem_calls(name: str, kem: Kem) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -180,9 +209,9 @@ def main() -> None:
     if options.json:
         print(json.dumps([row._asdict() for row in rows], indent=1))
         return
-    print("| operation | library | us | 2 threads |\n|---|---|---|---|")
-    for row in sorted(rows, key=lambda row: row.operation):
-        print(f"| {row.operation} | {row.library} | {row.microseconds:.1f} | {row.two_threads:.2f} |")
+    print("| operation | library | us | GIL | 2 threads |\n|---|---|---|---|---|")
+    for operation, library, microseconds, gil, two_threads in sorted(rows, key=lambda row: row.operation):
+        print(f"| {operation} | {library} | {microseconds:.1f} | {gil} | {two_threads:.1f} |")
 
 
 if __name__ == "__main__":
