@@ -8,13 +8,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from handfast_cpython.clock import Clock as Clock
     from handfast_cpython.crypto import Crypto as Crypto
+    from handfast_cpython.entropy import Entropy as Entropy
+    from handfast_cpython.host import Host as Host
+    from handfast_cpython.keystore import Keystore as Keystore
 
 _HOMES = {
+    "Clock": "handfast_cpython.clock",
     "Crypto": "handfast_cpython.crypto",
+    "Entropy": "handfast_cpython.entropy",
+    "Host": "handfast_cpython.host",
+    "Keystore": "handfast_cpython.keystore",
 }
 
-__all__ = ["Crypto"]
+__all__ = ["Clock", "Crypto", "Entropy", "Host", "Keystore"]
 
 
 def __getattr__(name: str) -> object:
