@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from handfast.core.errors import KeystoreError, LocalError
+from handfast.core.errors import Error
 from handfast.ports import QuantumSource
 from handfast_cpython.clock import Clock
 from handfast_cpython.crypto import Crypto
@@ -31,7 +31,7 @@ class Host:
         self.keystore = Keystore(path)
         try:
             self.entropy = Entropy(self.crypto, self.keystore, source, unique_id=_machine_id())
-        except (LocalError, KeystoreError):
+        except Error:
             self.keystore.close()
             raise
 

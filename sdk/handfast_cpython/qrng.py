@@ -105,9 +105,7 @@ def _settings(spec: str, tail: str, allowed: tuple[str, ...]) -> dict[str, objec
     for part in tail.split(",") if tail else ():
         name, _, text = part.partition("=")
         if name not in allowed:
-            raise LocalError(
-                f"no setting {name!r} for the quantum source {spec!r}; there are {', '.join(allowed)}"
-            )
+            raise LocalError(f"no setting {name!r} for the source {spec!r}; there are {', '.join(allowed)}")
         argument, read, form = _SETTINGS[name]
         try:
             settings[argument] = read(text)

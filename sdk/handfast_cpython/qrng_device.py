@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+import threading
 from pathlib import Path
 
 from handfast.core.constants import SOURCE_OPERATING_SYSTEM, SOURCE_QUANTUM
@@ -13,6 +14,8 @@ KERNEL_DEVICES = ("/dev/hwrng", "/dev/random", "/dev/urandom")
 HWRNG_NAME = Path("/sys/class/misc/hw_random/rng_current")
 # Seconds between two tries of a device that has nothing yet.
 PAUSE = 0.02
+# Seconds that a read which was given up may still hold the device.
+PATIENCE = 0.5
 
 
 class SystemSource:
@@ -43,6 +46,9 @@ class DeviceSource:
         self.min_entropy = min_entropy
         self._path = path
         self._descriptor = -1
+        # A read that timed out goes on in its thread: nothing is closed under its feet, or it would read
+        # from whatever file gets the number next.
+        self._busy = threading.Lock()
 
     async def read(self, length: int) -> bytes:
         """1 to `length` bytes; waits as long as the device has none. EntropyError when it is gone."""
@@ -64,19 +70,29 @@ class DeviceSource:
             return raw
 
     async def close(self) -> None:
-        """Let go of the device; may be called twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Let go of the device; may be called twice. A driver that hangs in a read keeps it."""
+        await asyncio.to_thread(self._close)
 
     def _read(self, length: int) -> bytes:
-        if self._descriptor < 0:
-            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-            if not stat.S_ISCHR(os.fstat(self._descriptor).st_mode):
-                raise EntropyError(
-                    f"{self._path} is not a character device; bytes that lie in a file are no entropy"
-                )
-        return os.read(self._descriptor, length)
+        if not self._busy.acquire(timeout=PATIENCE):
+            raise BlockingIOError
+        try:
+            if self._descriptor < 0:
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+                if not stat.S_ISCHR(os.fstat(self._descriptor).st_mode):
+                    raise EntropyError(
+                        f"{self._path} is not a character device; bytes that lie in a file are no entropy"
+                    )
+            return os.read(self._descriptor, length)
+        finally:
+            self._busy.release()
+
+    def _close(self) -> None:
+        if self._busy.acquire(timeout=PATIENCE):
+            descriptor, self._descriptor = self._descriptor, -1
+            self._busy.release()
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def _model(path: str) -> str:

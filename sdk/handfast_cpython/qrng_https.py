@@ -33,11 +33,8 @@ class HttpsSource:
     def __init__(self, url: str, min_entropy: float = 0.8, ca: str | None = None) -> None:
         """`ca`: a PEM file with the only roots to trust, or None for the system's. `min_entropy`:
         claimed bits per bit. LocalError when the URL is not https or the file cannot be used."""
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not parts.hostname:
-            raise LocalError(f"a quantum service needs an https:// URL with a host, not {url!r}")
         # The host alone: a path or query may hold a customer's key.
-        self.model = f"https {parts.hostname}"[:64]
+        self.model = f"https {_host(url)}"[:64]
         self.min_entropy = min_entropy
         self._url = url
         try:
@@ -51,7 +48,7 @@ class HttpsSource:
         wanted = min(length, MAX_LENGTH)
         try:
             kind, answer = await self._get(self._url.replace("{length}", str(wanted)))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             # Type and text of the exception; the URL stays out, it may hold a key.
             raise EntropyError(f"{self.model}: {type(error).__name__}: {error}") from error
         return decode_answer(kind, answer)[:length]
@@ -75,6 +72,16 @@ class HttpsSource:
             return response.headers.get("content-type", "").split(";")[0].strip().lower(), answer
 
 
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "https" and parts.hostname:
+            return parts.hostname
+    except ValueError:
+        pass
+    raise LocalError(f"a quantum service needs an https:// URL with a host, not {url!r}")
+
+
 def decode_answer(kind: str, answer: bytes) -> bytes:
     """The raw bytes in an answer of content type `kind`; EntropyError when it is of another form."""
     if kind == "application/octet-stream":
@@ -83,7 +90,7 @@ def decode_answer(kind: str, answer: bytes) -> bytes:
         raw = _decode_json(answer)
     else:
         raise EntropyError(
-            f"the service answered with {kind or 'no content type'}; octet-stream or JSON was expected"
+            f"the service answered with {kind[:60] or 'no content type'}; octet-stream or JSON was expected"
         )
     if not raw:
         raise EntropyError(

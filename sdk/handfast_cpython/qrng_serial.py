@@ -1,6 +1,7 @@
 """A quantum source behind a serial port: a module that sends raw bytes unasked."""
 
 import asyncio
+import threading
 
 import serial
 
@@ -24,12 +25,12 @@ class SerialSource:
         self._name = port
         self._baud = baud
         self._port: serial.Serial | None = None
-        self._closed = False
+        # A read that was given up goes on in its thread until its half second is over.
+        self._busy = threading.Lock()
 
     async def read(self, length: int) -> bytes:
         """1 to `length` bytes; waits as long as the module sends none. EntropyError when it is gone."""
-        self._closed = False
-        while not self._closed:
+        while True:
             try:
                 raw = await asyncio.to_thread(self._read, length)
             except (OSError, serial.SerialException) as error:
@@ -39,18 +40,21 @@ class SerialSource:
                 ) from error
             if raw:
                 return raw
-        raise EntropyError(f"{self._name} was closed while it was read")
 
     async def close(self) -> None:
         """Let go of the port; may be called twice."""
-        self._closed = True
-        if self._port is not None:
-            self._port.close()
-            self._port = None
+        await asyncio.to_thread(self._close)
 
     def _read(self, length: int) -> bytes:
-        if self._port is None:
-            self._port = serial.Serial(self._name, self._baud, timeout=BLOCK, exclusive=True)
-            self._port.reset_input_buffer()
-        raw: bytes = self._port.read(min(length, max(1, self._port.in_waiting)))
-        return raw
+        with self._busy:
+            if self._port is None:
+                self._port = serial.Serial(self._name, self._baud, timeout=BLOCK, exclusive=True)
+                self._port.reset_input_buffer()
+            raw: bytes = self._port.read(min(length, max(1, self._port.in_waiting)))
+            return raw
+
+    def _close(self) -> None:
+        with self._busy:
+            if self._port is not None:
+                self._port.close()
+                self._port = None

@@ -4,7 +4,7 @@ Bytes and text     errors  constants  cbor  cose  codes  topics  frames
 What is agreed     suites  key_schedule  credentials  messages  ead  root_key
 The handshake      states  events  initiator  responder
 After it           records  replay  device_session  hub_session
-Randomness         entropy
+Randomness         entropy  health_tests
 
 Every file runs unchanged on CPython and on MicroPython; docs/dialect.md says what that asks.
 """
