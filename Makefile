@@ -29,7 +29,7 @@ $(VENV)/test.stamp: $(VENV)/run.stamp
 	@touch $@
 
 demo: $(VENV)/run.stamp ## a hub, a broker and a fleet on this machine
-	@$(RUN) examples/demo.py
+	@$(RUN) examples/demo/run.py
 
 test: $(VENV)/test.stamp ## every test, MicroPython included
 	@tests/machine_setup.sh

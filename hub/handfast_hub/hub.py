@@ -146,6 +146,11 @@ class Hub:
         return self._registry.hub_id
 
     @property
+    def transport(self) -> Transport:
+        """The way to the devices."""
+        return self._transport
+
+    @property
     def operator(self) -> Operator:
         """Devices, tokens and decisions."""
         return self._registry.operator

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from handfast_cpython.entropy import Entropy as Entropy
     from handfast_cpython.host import Host as Host
     from handfast_cpython.keystore import Keystore as Keystore
+    from handfast_cpython.mqtt import MqttLink as MqttLink
+    from handfast_cpython.swarm import Swarm as Swarm
+    from handfast_cpython.uart import UartLink as UartLink
 
 _HOMES = {
     "Clock": "handfast_cpython.clock",
@@ -20,9 +23,12 @@ _HOMES = {
     "Entropy": "handfast_cpython.entropy",
     "Host": "handfast_cpython.host",
     "Keystore": "handfast_cpython.keystore",
+    "MqttLink": "handfast_cpython.mqtt",
+    "Swarm": "handfast_cpython.swarm",
+    "UartLink": "handfast_cpython.uart",
 }
 
-__all__ = ["Clock", "Crypto", "Entropy", "Host", "Keystore"]
+__all__ = ["Clock", "Crypto", "Entropy", "Host", "Keystore", "MqttLink", "Swarm", "UartLink"]
 
 
 def __getattr__(name: str) -> object:

@@ -195,11 +195,7 @@ def _trouble(text: str) -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        from handfast_cpython.crypto import Crypto
-
-        typer.echo(f"handfast {version('handfast')}; crypto: {Crypto().name}")
+        typer.echo(terminal.version())
         raise typer.Exit
 
 

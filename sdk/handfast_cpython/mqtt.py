@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 import aiomqtt
+import paho.mqtt.client as paho
 from aiomqtt.exceptions import MqttConnectError
 
 from handfast.core.errors import LinkClosed, LinkError, LinkTimeout, LocalError
@@ -126,7 +127,7 @@ class MqttLink:
         """Join under endpoint.client_id and listen on endpoint.down; leaves a previous endpoint."""
         await self.close()
         inbox = _Inbox(endpoint, self._queue_length)
-        client = aiomqtt.Client(
+        client = _Client(
             self.host,
             self.port,
             identifier=endpoint.client_id,
@@ -277,6 +278,28 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
             self.dropped += 1
         else:
             self.payloads.put_nowait((channel, payload))
+
+
+class _Client(aiomqtt.Client):
+    """aiomqtt 2.5 registers a socket for writing in a later turn of the loop, when it may be closed.
+
+    Then the loop reports a bad file descriptor, or worse: its number belongs to another connection.
+    """
+
+    def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        self._loop.call_soon_threadsafe(self._register_write, client, sock)
+
+    def _register_write(self, client: paho.Client, sock: Any) -> None:
+        if sock.fileno() < 0:
+            return
+        self._loop.add_writer(sock.fileno(), self._write, client)
+
+    def _write(self, client: paho.Client) -> None:
+        try:
+            client.loop_write()
+        except Exception as error:
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
 
 
 class _Connection:

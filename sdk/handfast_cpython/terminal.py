@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -54,6 +55,17 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
         fail(error)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def version() -> str:
+    """The version of handfast and of the libraries that compute for it."""
+    from handfast_cpython.crypto import Crypto
+
+    try:
+        number = metadata.version("handfast")
+    except metadata.PackageNotFoundError:
+        number = "(not installed)"
+    return f"handfast {number}; crypto: {Crypto().name}"
 
 
 def show_json(value: object) -> None:

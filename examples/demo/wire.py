@@ -1,0 +1,65 @@
+"""How the narrator of the demo talks to the two processes: one JSON line there, one back."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+Command = Callable[..., Awaitable[Any]]
+
+
+class Child:
+    """One of the two processes."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, program: Path) -> "Child":
+        """Start `program`, which calls `serve`; its standard error is ours."""
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(program), stdin=pipe, stdout=pipe, limit=2**24
+        )
+        return cls(process)
+
+    async def call(self, name: str, **arguments: Any) -> Any:
+        """Let the process do `name`; RuntimeError with its words when it cannot."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise RuntimeError("this process has no pipes")
+        stdin.write(json.dumps([name, arguments]).encode() + b"\n")
+        await stdin.drain()
+        line = await stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process ended during {name!r}")
+        good, value = json.loads(line)
+        if not good:
+            raise RuntimeError(f"{name}: {value}")
+        return value
+
+    async def stop(self) -> None:
+        """End the process by closing its input; by force when it does not end within 10 s."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 10)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+async def serve(commands: dict[str, Command]) -> None:
+    """In the child: do what is asked until the input ends."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=2**24)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        name, arguments = json.loads(line)
+        try:
+            answer = [True, await commands[name](**arguments)]
+        except Exception as error:
+            answer = [False, f"{type(error).__name__}: {error}"]
+        print(json.dumps(answer), flush=True)
