@@ -12,7 +12,7 @@ import socket
 import ssl
 import urllib.parse
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import aiomqtt
 import paho.mqtt.client as paho
