@@ -10,6 +10,7 @@ import hmac
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import NoReturn
 
 from handfast.core import suites
@@ -22,7 +23,7 @@ from handfast_cpython.crypto_xwing import XWing
 # A hub and a device sign with one key each; tests and key rotation with a few.
 SIGNING_KEYS_KEPT = 4
 
-# ML-KEM and ML-DSA by library, the preferred first.
+# ML-KEM and ML-DSA by library.
 _BACK_ENDS: dict[str, BackEnd] = {
     "liboqs": crypto_liboqs,
     "pycryptodome": crypto_pycryptodome,
@@ -38,22 +39,32 @@ _HMACS = {suites.SHA_256: "sha256", suites.SHA_384: "sha384"}
 
 
 def back_ends() -> list[str]:
-    """The names that `Crypto` takes on this machine, the default first."""
+    """The names that `Crypto` takes on this machine."""
     return [name for name, back_end in _BACK_ENDS.items() if back_end.kems() or back_end.signatures()]
+
+
+def default_back_end() -> str:
+    """What `Crypto()` takes: liboqs only where somebody asked for it by the extra [oqs].
+
+    Its authors do not recommend it for production, so that a library of that name lies on the
+    machine is not enough. The extra's package is looked for and never imported.
+    """
+    wanted = find_spec("oqs") is not None and "liboqs" in back_ends()
+    return "liboqs" if wanted else "pycryptodome"
 
 
 class Crypto:
     """Every primitive of the suites -21 to -24 (`handfast.ports.Crypto`).
 
     `back_end` names the library that does ML-KEM and ML-DSA, one of `back_ends()`, or brings one;
-    by default it is liboqs where this machine has it, else PyCryptodome, which also does what the
-    chosen one lacks. "cryptography" cannot take our randomness, so `hedged` is False there. AES and
-    X25519 are cryptography's, KMAC256 is PyCryptodome's and the hashes are hashlib's whatever the
-    choice. LocalError for a library that is not here.
+    without it `default_back_end()` decides. PyCryptodome does what the chosen one lacks.
+    "cryptography" cannot take our randomness, so `hedged` is False there. AES and X25519 are
+    cryptography's, KMAC256 is PyCryptodome's and the hashes are hashlib's whatever the choice.
+    LocalError for a library that is not here.
     """
 
     def __init__(self, back_end: str | BackEnd | None = None) -> None:
-        chosen = _find(back_ends()[0] if back_end is None else back_end)
+        chosen = _find(default_back_end() if back_end is None else back_end)
         self._kems = crypto_pycryptodome.kems() | chosen.kems()
         self._kems[suites.MLKEM768_X25519] = XWing(
             self._kems[suites.ML_KEM_768], crypto_cryptography.X25519()
@@ -181,10 +192,10 @@ class Crypto:
 def _find(back_end: str | BackEnd) -> BackEnd:
     if not isinstance(back_end, str):
         return back_end
-    there_are = back_ends()
-    if back_end not in there_are:
-        raise LocalError(f"no crypto back end {back_end!r} here; there are {', '.join(there_are)}")
-    return _BACK_ENDS[back_end]
+    found = _BACK_ENDS.get(back_end)
+    if found is None or not (found.kems() or found.signatures()):
+        raise LocalError(f"no crypto back end {back_end!r} here; there are {', '.join(back_ends())}")
+    return found
 
 
 def _unknown(kind: str, algorithm: object) -> NoReturn:

@@ -10,7 +10,7 @@ from crypto_libraries import EVERY_LIBRARY, crypto_of
 from handfast import ports
 from handfast.core import suites
 from handfast.core.errors import AuthenticationError, DecodeError, Error, LocalError
-from handfast_cpython.crypto import SIGNING_KEYS_KEPT, Crypto, back_ends
+from handfast_cpython.crypto import SIGNING_KEYS_KEPT, Crypto, back_ends, default_back_end
 from handfast_cpython.crypto_parts import Kem, Signature
 
 # By name: other tests add rows of their own to the tables of suites.py.
@@ -50,8 +50,22 @@ def test_it_names_the_library_in_use_first_and_supports_every_suite(library: str
 
 def test_the_default_takes_our_randomness() -> None:
     assert Crypto().hedged
-    assert Crypto().name == Crypto(back_ends()[0]).name
+    assert Crypto().name == Crypto(default_back_end()).name
     assert not Crypto("cryptography").hedged
+
+
+def test_liboqs_is_the_default_only_where_the_extra_was_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[str] = []
+
+    def find_spec(name: str) -> object:
+        wanted.append(name)
+        return None
+
+    monkeypatch.setattr("handfast_cpython.crypto.find_spec", find_spec)
+    assert default_back_end() == "pycryptodome"
+    assert wanted == ["oqs"]
+    monkeypatch.setattr("handfast_cpython.crypto.find_spec", lambda name: object())
+    assert default_back_end() == ("liboqs" if "liboqs" in back_ends() else "pycryptodome")
 
 
 def test_a_library_that_is_not_here_is_refused_with_the_ones_that_are() -> None:

@@ -83,6 +83,15 @@ def test_importing_the_package_loads_no_library() -> None:
     assert python(code) == "[]"
 
 
+def test_liboqs_is_not_even_loaded_for_another_back_end() -> None:
+    code = """
+from handfast_cpython import crypto, crypto_liboqs
+crypto.Crypto("pycryptodome")
+print(crypto_liboqs.load.cache_info().currsize)
+"""
+    assert python(code) == "0"
+
+
 def test_a_machine_without_liboqs_loses_no_time_and_imports_no_oqs(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     # A library of another kind under that name, as an old liboqs would be: passed over.
