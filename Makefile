@@ -38,7 +38,7 @@ test: $(VENV)/test.stamp ## every test, MicroPython included
 check: $(VENV)/test.stamp ## lint, formatting, types, and that every chip family can compile the shared files
 	@$(RUN) -m ruff check $(PRESENT)
 	@$(RUN) -m ruff format --check $(PRESENT)
-	@$(RUN) -m mypy $(wildcard sdk hub)
+	@$(RUN) -m mypy $(wildcard sdk hub firmware_micropython/handfast_micropython)
 	@$(RUN) tests/compile_for_boards.py
 
 format: $(VENV)/test.stamp ## put the sources into the house's format

@@ -53,15 +53,6 @@ def permute(state):
         words[0] = words[0] ^ constants[turn]
         words[1] = words[1] ^ constants[turn + 1]
         turn += 2
-
-
-@micropython.viper
-def xor_into(state: ptr8, at: int, data: ptr8, start: int, length: int):
-    """XOR `length` bytes of `data` from `start` into `state` from `at`; the caller keeps the bounds."""
-    index = 0
-    while index < length:
-        state[at + index] = state[at + index] ^ data[start + index]
-        index += 1
 '''
 
 

@@ -6,8 +6,7 @@ message of n blocks costs about n steps and not 2n.
 
 from handfast.core.errors import AuthenticationError
 from handfast_micropython.aes import BlockPair
-from handfast_micropython.constant_time import equal
-from handfast_micropython.keccak import xor_into
+from handfast_micropython.buffers import equal, xor_into
 
 
 def seal(key: bytes, nonce: bytes, aad: bytes, plaintext: bytes, tag_length: int) -> bytes:

@@ -4,8 +4,7 @@ from array import array
 
 from handfast.core.errors import AuthenticationError
 from handfast_micropython.aes import BlockPair
-from handfast_micropython.constant_time import equal
-from handfast_micropython.keccak import xor_into
+from handfast_micropython.buffers import equal, xor_into
 
 try:
     from handfast_micropython.ghash_viper import absorb
@@ -56,7 +55,7 @@ def _count(pair: BlockPair, nonce: bytes, data: bytes) -> bytearray:
     return out
 
 
-def _tag(hash_key: "array[int]", mask: bytes, aad: bytes, ciphertext: bytes) -> bytes:
+def _tag(hash_key: "array[int]", mask: bytes, aad: bytes, ciphertext: "bytes | bytearray") -> bytes:
     """GHASH over the padded data and the lengths in bits, hidden by `mask` (section 7.1)."""
     state = array("I", bytes(16))
     for data in (aad, ciphertext):

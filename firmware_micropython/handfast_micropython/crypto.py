@@ -8,7 +8,7 @@ import hashlib
 from handfast.core.errors import LocalError
 from handfast.core.suites import A256GCM, AEADS, HASHES, SHA_256, SHA_384, SHAKE256
 from handfast_micropython import aes_ccm, aes_gcm
-from handfast_micropython.constant_time import equal
+from handfast_micropython.buffers import equal
 from handfast_micropython.keccak import shake256
 from handfast_micropython.kmac import kmac256
 from handfast_micropython.sha384 import sha384
@@ -73,4 +73,4 @@ class Crypto:
             raise LocalError("no AEAD %d" % algorithm)
         if len(key) != row.key_length or len(nonce) != row.nonce_length:
             raise LocalError("%s takes %d and %d bytes" % (row.name, row.key_length, row.nonce_length))
-        return row.tag_length
+        return int(row.tag_length)

@@ -1,10 +1,12 @@
 """SHA-3 and SHAKE (FIPS 202): one sponge over Keccak-f[1600]."""
 
+from handfast_micropython.buffers import xor_into
+
 try:
-    from handfast_micropython.keccak_viper import permute, xor_into
+    from handfast_micropython.keccak_viper import permute
 except (ImportError, SyntaxError, ValueError):
     # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
-    from handfast_micropython.keccak_bytecode import permute, xor_into
+    from handfast_micropython.keccak_bytecode import permute
 
 # Rates in bytes: 200 minus twice the security strength.
 RATE_SHAKE128 = 168

@@ -53,9 +53,3 @@ def permute(state: bytearray) -> None:
             lanes[y + 4] = e ^ (~a & b)
         lanes[0] ^= constant
     struct.pack_into("<25Q", state, 0, *lanes)
-
-
-def xor_into(state: bytearray, at: int, data: bytes, start: int, length: int) -> None:
-    """XOR `length` bytes of `data` from `start` into `state` from `at`."""
-    for index in range(length):
-        state[at + index] ^= data[start + index]

@@ -7,7 +7,8 @@ _MASK = 0xFFFFFFFFFFFFFFFF
 
 def _fractions(root: int, count: int) -> "list[int]":
     """The first 64 bits of the fractional parts of the square or cube roots of the first primes."""
-    primes, number = [], 2
+    primes: "list[int]" = []
+    number = 2
     while len(primes) < count:
         if all(number % prime for prime in primes):
             primes.append(number)

@@ -36,14 +36,6 @@ def test_the_tiers_agree_on_every_lane() -> None:
     assert states[0] == states[-1]
 
 
-def test_each_tier_xors_what_it_is_told_to_and_no_byte_more() -> None:
-    for tier in TIERS:
-        state = bytearray(b"\x0f" * 10)
-        tier.xor_into(state, 2, bytes(range(16)), 5, 3)
-        assert state == b"\x0f\x0f\x0a\x09\x08\x0f\x0f\x0f\x0f\x0f", tier.__name__
-        tier.xor_into(state, 10, b"", 0, 0)
-
-
 def test_sha3_gives_the_digests_of_nist() -> None:
     # NIST's SHA3-256 and SHA3-512 example values, and the empty message.
     assert sha3_256(b"").hex() == "a7ffc6f8bf1ed76651c14756a061d662f580ff4de43b49fa82d80a4b80f8434a"
