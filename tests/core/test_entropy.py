@@ -131,7 +131,7 @@ def test_a_restart_begins_with_the_start_up_test() -> None:
 def test_a_source_that_fell_silent_is_an_alarm_without_a_test() -> None:
     target = pool()
     reserve(target, 2)
-    error = refused(EntropyError, target.fail, "was silent for 5 seconds")
+    error = target.fail("was silent for 5 seconds")
     assert "the source 'a source' was silent for 5 seconds;" in str(error)
     assert target.failed and target.alarm is None and target.available == 0
     assert target.report([])[3:5] == [1, 1]
@@ -191,6 +191,32 @@ def test_draws_that_were_reserved_and_lost_are_never_made_again() -> None:
     assert int.from_bytes(state[33:41], "big") == 5
     second = pool(state)
     assert int.from_bytes(reserve(second, 3)[33:41], "big") == 8
+
+
+def test_a_batch_goes_on_until_the_next_one_starts_and_what_it_did_not_use_is_kept() -> None:
+    target = pool()
+    reserve(target, 4)
+    target.random(32, SYSTEM_BYTES)
+    target.receive(GOOD[: target.needed(2)])
+    target.reserve(2, bytes(3 * SECOND), SYSTEM_BYTES)
+    assert target.available == 3
+    target.random(32, SYSTEM_BYTES)
+    target.start_batch()
+    assert target.available == 2
+    # Two draws of the first batch were not made: their quantum bytes serve the next one.
+    assert target.needed(4) == 3 * QUANTUM
+    assert len({target.random(32, SYSTEM_BYTES) for _ in range(2)}) == 2
+    refused(EntropyError, target.random, 32, SYSTEM_BYTES)
+
+
+def test_a_start_without_a_reservation_gives_nothing() -> None:
+    target = pool()
+    target.start_batch()
+    refused(EntropyError, target.random, 32, SYSTEM_BYTES)
+    reserve(target, 2)
+    target.start_batch()
+    assert target.available == 0
+    refused(EntropyError, target.random, 32, SYSTEM_BYTES)
 
 
 def test_what_is_stored_is_not_what_draws() -> None:

@@ -122,6 +122,21 @@ async def test_tasks_that_share_the_entropy_each_have_what_they_prepared() -> No
     assert len(set(draws)) == 60
 
 
+async def test_threads_draw_while_the_next_batch_is_made() -> None:
+    port = entropy(SimulatedSource(), batch=600)
+    await port.prepare(600)
+    draws: list[list[bytes]] = [[], [], []]
+
+    def draw(mine: list[bytes]) -> None:
+        mine.extend(port.random(16) for _ in range(150))
+
+    loop = asyncio.get_running_loop()
+    threads = [loop.run_in_executor(None, draw, mine) for mine in draws]
+    await port.prepare(601)
+    await asyncio.gather(*threads)
+    assert len({value for mine in draws for value in mine}) == 450
+
+
 @pytest.mark.parametrize("fault", ["stuck-zero", "stuck-byte", "zero-start"])
 async def test_a_source_that_is_bad_from_the_start_gives_nothing(fault: str) -> None:
     port = entropy(SimulatedSource(fault))

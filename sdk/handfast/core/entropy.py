@@ -19,8 +19,6 @@ from handfast.core.health_tests import FALSE_POSITIVE_EXPONENT, Alarm, HealthTes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from handfast.ports import Crypto
 
 # The specification's: bytes of the quantum source and of the second source in one draw.
@@ -34,6 +32,27 @@ STARTUP = 1024
 
 _STATE_VERSION = 1
 _STATE_LENGTH = 1 + SECRET + 8 + 4 + 8
+
+
+class Batch:
+    """Reserved draws: S_D, the number of the next one, and 64 bytes of each source for each of them."""
+
+    def __init__(self, secret: bytes, counter: int, quantum: bytearray, second: bytearray) -> None:
+        self.secret = secret
+        self.counter = counter
+        self.quantum = quantum
+        self.second = second
+
+    @property
+    def left(self) -> int:
+        """How many draws are left."""
+        return len(self.quantum) // QUANTUM
+
+    def forget(self) -> None:
+        """Drop everything, as far as Python can."""
+        self.secret = b""
+        _wipe(self.quantum)
+        _wipe(self.second)
 
 
 class Pool:
@@ -66,13 +85,11 @@ class Pool:
         self._failure = ""
         self.alarm: "Alarm | None" = None
         self._quantum = bytearray()
-        self._second = bytearray()
-        self._secret = self._pending = b""
-        self._bound = 0
+        self._batch = self._next = Batch(b"", 0, bytearray(), bytearray())
         if state is None:
             # Not secret yet: the first `reserve` mixes the sources in before anything is drawn.
             self._stored = crypto.kmac256(bytes(SECRET), b"handfast-first" + unique_id, SECRET, b"")
-            self._counter = self.alarms = self._bytes = 0
+            self._bound = self.alarms = self._bytes = 0
         else:
             self._load(state)
 
@@ -84,7 +101,7 @@ class Pool:
             )
         at = 1 + SECRET
         self._stored = bytes(state[1:at])
-        self._counter = self._bound = int.from_bytes(state[at : at + 8], "big")
+        self._bound = int.from_bytes(state[at : at + 8], "big")
         self.alarms = int.from_bytes(state[at + 8 : at + 12], "big")
         self._bytes = int.from_bytes(state[at + 12 :], "big")
 
@@ -106,7 +123,7 @@ class Pool:
     @property
     def available(self) -> int:
         """How many draws `random` can still give; 0 in alarm."""
-        return self._bound - self._counter if self._secret else 0
+        return self._batch.left
 
     def needed(self, draws: int) -> int:
         """How many raw bytes `receive` still wants before `draws` draws can be reserved."""
@@ -122,7 +139,7 @@ class Pool:
         alarm = self._tests.test(raw)
         if alarm is not None:
             self.alarm = alarm
-            self.fail(
+            raise self.fail(
                 "failed the health test %r at sample %d (cut-off %d, claim %d/1000 bit of min-entropy per "
                 "bit, false positives 2^-%d)"
                 % (alarm.test, alarm.sample, alarm.cutoff, self._claim, self._exponent)
@@ -131,8 +148,8 @@ class Pool:
         self._startup -= startup
         self._quantum += raw[startup:]
 
-    def fail(self, reason: str) -> "NoReturn":
-        """Enter the alarm, drop everything that was gathered and raise EntropyError.
+    def fail(self, reason: str) -> EntropyError:
+        """Enter the alarm and drop everything that was gathered; returns the error to raise.
 
         A port calls it when the source is silent or gone; `reason` continues "the source ...".
         """
@@ -142,7 +159,7 @@ class Pool:
             reason,
         )
         self._forget()
-        raise EntropyError(self._failure)
+        return EntropyError(self._failure)
 
     def restart(self) -> None:
         """Leave the alarm and begin the start-up test anew. The count of alarms stays."""
@@ -156,8 +173,8 @@ class Pool:
         """Renew S_D and reserve `draws` draws; returns the state to store before `start_batch`.
 
         `second` has 64 bytes and `system` 32 bytes for the renewal and 64 bytes of `second` more for
-        each draw. Draws that were left of the batch before are given up. EntropyError in alarm or
-        when `needed` is not 0.
+        each draw. The batch before goes on until `start_batch`. EntropyError in alarm or when `needed`
+        is not 0.
         """
         self._refuse_in_alarm()
         if draws < 1 or len(second) != SECOND * (draws + 1) or len(system) != SYSTEM:
@@ -165,21 +182,23 @@ class Pool:
         needed = self.needed(draws)
         if needed:
             raise EntropyError("%d raw bytes are missing for %d draws; feed the pool first" % (needed, draws))
-        self._secret = b""
-        self._counter = self._bound
+        counter = self._bound
         self._bound += draws
-        self._second = bytearray(second)
-        counter = self._counter.to_bytes(8, "big")
-        mixed = b"handfast-state" + counter + self._take(self._quantum) + self._take(self._second) + system
+        fresh = _take(self._quantum, QUANTUM)
+        quantum = bytearray(_take(self._quantum, QUANTUM * draws))
+        number = counter.to_bytes(8, "big")
+        mixed = b"handfast-state" + number + fresh + second[:SECOND] + system
         secret = self._crypto.kmac256(self._stored, mixed, SECRET, b"")
-        self._stored = self._crypto.kmac256(secret, b"handfast-next" + counter, SECRET, b"")
-        self._pending = secret
+        self._stored = self._crypto.kmac256(secret, b"handfast-next" + number, SECRET, b"")
+        self._next = Batch(secret, counter, quantum, bytearray(second[SECOND:]))
         return self.state()
 
     def start_batch(self) -> None:
-        """The reserved state is stored: let `random` draw."""
-        self._secret = self._pending
-        self._pending = b""
+        """The reserved state is stored: `random` draws from it now. Bytes that no draw used are kept."""
+        self._quantum += self._batch.quantum
+        self._batch.forget()
+        self._batch = self._next
+        self._next = Batch(b"", 0, bytearray(), bytearray())
 
     def random(self, length: int, system: bytes) -> bytes:
         """One draw of `length` bytes; `system` are 32 bytes of the operating system.
@@ -189,13 +208,16 @@ class Pool:
         self._refuse_in_alarm()
         if length < 1 or len(system) != SYSTEM:
             raise LocalError("a draw of %d bytes with %d of the system was asked for" % (length, len(system)))
-        if self.available == 0:
+        batch = self._batch
+        if batch.left == 0:
             raise EntropyError("no draw is prepared; prepare the entropy before drawing from it")
-        counter = self._counter.to_bytes(8, "big")
+        number = batch.counter.to_bytes(8, "big")
         # Spent before the hash is made: a failing hash must not leave them for a second draw.
-        self._counter += 1
-        mixed = b"handfast-draw" + counter + self._take(self._quantum) + self._take(self._second) + system
-        return self._crypto.kmac256(self._secret, mixed, length, b"")
+        batch.counter += 1
+        mixed = (
+            b"handfast-draw" + number + _take(batch.quantum, QUANTUM) + _take(batch.second, SECOND) + system
+        )
+        return self._crypto.kmac256(batch.secret, mixed, length, b"")
 
     def report(self, second: "list[str]") -> "list[object]":
         """Entry 2 of DEVINFO; `second` names the second sources."""
@@ -207,18 +229,22 @@ class Pool:
             health = HEALTH_OK
         return [self._kind, self._model, self._claim, health, self.alarms, self._bytes, second]
 
-    def _take(self, buffer: bytearray) -> bytes:
-        taken = bytes(buffer[:QUANTUM])
-        buffer[:QUANTUM] = b""
-        return taken
-
     def _forget(self) -> None:
-        for buffer in (self._quantum, self._second):
-            for i in range(len(buffer)):
-                buffer[i] = 0
-            buffer[:] = b""
-        self._secret = self._pending = b""
+        _wipe(self._quantum)
+        self._batch.forget()
+        self._next.forget()
 
     def _refuse_in_alarm(self) -> None:
         if self._failure:
             raise EntropyError(self._failure)
+
+
+def _take(buffer: bytearray, length: int) -> bytes:
+    taken = bytes(buffer[:length])
+    buffer[:length] = b""
+    return taken
+
+
+def _wipe(buffer: bytearray) -> None:
+    buffer[:] = bytes(len(buffer))
+    buffer[:] = b""
