@@ -19,7 +19,7 @@ KEPT_PER_DEVICE = 8
 
 
 class KeyCache:
-    """RecordKeys by device, attempt, epoch and sender."""
+    """RecordKeys by device, traffic secret, epoch and sender."""
 
     def __init__(self, crypto: "Crypto", limit: int = 4096) -> None:
         """`limit`: about how many devices; up to twice as many are kept."""
@@ -33,7 +33,8 @@ class KeyCache:
         kept = self._young.get(device_id)
         if kept is None:
             kept = self._remember(device_id)
-        name = (key.attempt, epoch, sender)
+        # By the secret, not by the attempt: a device chooses its attempts.
+        name = (key.secret, epoch, sender)
         found = kept.get(name)
         if found is None:
             if len(kept) >= KEPT_PER_DEVICE:
