@@ -35,7 +35,8 @@ Message4 = namedtuple("Message4", ("number", "born", "epoch", "r_h"))
 Up = namedtuple("Up", ("channel", "record"))
 Down = namedtuple("Down", ("channel", "record"))
 
-# trying: the Message3 that waits for its answer. opened: how often fin or hello went out since this epoch began or the device started.
+# trying: the Message3 that waits for its answer. opened: how often fin or hello went out since this epoch
+# began or the device started.
 Device = namedtuple("Device", ("session", "trying", "opened"))
 # waiting: handshakes in memory. answers: the cached message_4 of each key. grants: attempts that got an r_H.
 Hub = namedtuple("Hub", ("ring", "waiting", "born", "answers", "grants"))

@@ -1,14 +1,14 @@
 """Design 2.8 and 2.9, every state of it: two attempts, one power cut on each side, any order of delivery.
 
-With the rules of the design no state is dead; without any one of R1 to R5, or when the hub publishes before it
-commits, one is. docs/recovery.md has the numbers.
+With the rules of the design no state is dead; without any one of R1 to R5, or when the hub publishes
+before it commits, one is. docs/recovery.md has the numbers.
 """
 
 from collections.abc import Callable, Iterator
 
 import pytest
 from property import recovery_model as model
-from property.recovery_model import Hub, Message3, Message4, Rules
+from property.recovery_model import Hub, Message3, Rules
 from property.state_graph import Budgets, Graph, Report
 
 from handfast.core import hub_session
