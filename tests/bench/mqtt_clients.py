@@ -10,7 +10,6 @@ at most 64 unanswered. The figure is getrusage (user + system) of the measured p
 import asyncio
 import os
 import resource
-import struct
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mosquitto
+import mqtt_packets as mqtt
 
 PAYLOAD = os.urandom(4500)
 WINDOW = 64
@@ -34,54 +34,20 @@ def cpu_seconds() -> float:
 async def generate(host: str, port: int, messages: int) -> None:
     """The device side: pre-built packets on a bare socket, a window of unanswered ones."""
     reader, writer = await asyncio.open_connection(host, port)
-    identifier = b"\x00\x04MQTT\x04\x02\x00\x00" + _text("bench")
-    writer.write(b"\x10" + _length(len(identifier)) + identifier)
-    await reader.readexactly(4)
-    subscription = b"\x00\x01" + _text(DOWN) + b"\x01"
-    writer.write(b"\x82" + _length(len(subscription)) + subscription)
-    body = _text(UP) + b"\x00\x02" + PAYLOAD
-    publish = b"\x32" + _length(len(body)) + body
+    writer.write(mqtt.connect("bench") + mqtt.subscribe([DOWN]))
+    publish = mqtt.publish(UP, PAYLOAD)
     sent = answered = 0
-    buffer = b""
+    buffer = bytearray()
     while answered < messages:
         while sent < messages and sent - answered < WINDOW:
             writer.write(publish)
             sent += 1
         buffer += await reader.read(1 << 18)
-        position = 0
-        while (packet := _next_packet(buffer, position)) is not None:
-            kind, start, position = packet
-            if kind & 0xF0 == 0x30:
-                topic_length = int.from_bytes(buffer[start : start + 2], "big")
-                writer.write(b"\x40\x02" + buffer[start + 2 + topic_length : start + 4 + topic_length])
+        for kind, body in mqtt.take(buffer):
+            if kind == mqtt.PUBLISH:
+                writer.write(mqtt.puback(mqtt.read_publish(body)[1]))
                 answered += 1
-        buffer = buffer[position:]
     writer.close()
-
-
-def _text(value: str) -> bytes:
-    return struct.pack("!H", len(value)) + value.encode()
-
-
-def _length(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _next_packet(buffer: bytes, position: int) -> tuple[int, int, int] | None:
-    length = shift = 0
-    cursor = position + 1
-    while cursor < len(buffer):
-        length |= (buffer[cursor] & 127) << shift
-        shift += 7
-        cursor += 1
-        if buffer[cursor - 1] < 128:
-            return (buffer[position], cursor, cursor + length) if cursor + length <= len(buffer) else None
-    return None
 
 
 def measure_gmqtt(broker: mosquitto.Mosquitto, messages: int, ready: Callable[[], None]) -> float:
@@ -190,15 +156,7 @@ def main(messages: int, clients: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, mosquitto.running(Path(folder)) as broker:
         for name in clients:
             generator: list[subprocess.Popen[bytes]] = []
-            command = [
-                sys.executable,
-                "-m",
-                "tests.bench.mqtt_clients",
-                "--generate",
-                broker.host,
-                str(broker.port),
-                str(messages),
-            ]
+            command = [sys.executable, __file__, "--generate", broker.host, str(broker.port), str(messages)]
 
             def ready(
                 generator: list[subprocess.Popen[bytes]] = generator, command: list[str] = command
