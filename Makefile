@@ -56,7 +56,7 @@ soak: $(VENV)/test.stamp ## the end-to-end tests for an hour, or SECONDS=...
 	@$(RUN) tests/e2e/soak.py $(SECONDS)
 
 firmware: $(VENV)/test.stamp ## the MicroPython for the tests, built from source
-	@$(RUN) firmware_micropython/unix/build.py
+	@$(RUN) firmware_micropython/unix/build_unix_port.py
 
 lock: ## write constraints.txt anew from the newest versions
 	@rm -rf .build/lock

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "firmware_micropython" / "unix"))
 
-from build import BuildError, unix_port  # noqa: E402
+from build_unix_port import BuildError, unix_port  # noqa: E402
 
 # Compiling a test file takes more than a board has; what fits into a board is measured elsewhere.
 HEAP = "-X heapsize=64m"

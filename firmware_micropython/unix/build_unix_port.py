@@ -1,6 +1,6 @@
 """Builds the unix port of MicroPython that the tests run on; prints the path of the interpreter.
 
-    python firmware_micropython/unix/build.py
+    python firmware_micropython/unix/build_unix_port.py
 
 The source is the checkout that MICROPYTHON_DIR names, else Debian's source package, fetched by apt
 with a package list of its own (no root, nothing is installed). No TLS, viper on. The result is kept
@@ -93,7 +93,7 @@ def _debian_source() -> Path:
 def _fetch(folder: Path) -> None:
     for name in ("lists/partial", "cache/archives/partial", "sources"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "sources" / "micropython.sources").write_text(_source_list())
+    (folder / "sources" / "micropython.sources").write_text(source_list(Path("/etc/apt")))
     options = {
         "Dir::Etc::SourceList": "/dev/null",
         "Dir::Etc::SourceParts": folder / "sources",
@@ -109,9 +109,8 @@ def _fetch(folder: Path) -> None:
             raise BuildError(f"apt could not fetch MicroPython's source: {done.stderr.strip()}")
 
 
-def _source_list() -> str:
-    """The machine's own Debian mirror, with the suite that has MicroPython 1.25."""
-    etc = Path("/etc/apt")
+def source_list(etc: Path) -> str:
+    """A deb-src entry for the machine's own Debian mirror, with the suite that has MicroPython 1.25."""
     for path in sorted(etc.glob("sources.list.d/*.sources")):
         for paragraph in re.split(r"\n\s*\n", path.read_text()):
             fields = dict(re.findall(r"^([\w-]+):[ \t]*(.+)$", paragraph, re.MULTILINE))
