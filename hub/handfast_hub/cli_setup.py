@@ -142,34 +142,16 @@ def _write_configuration(path: Path, name: str) -> None:
 
 
 async def _init(config: "HubConfig", path: Path) -> Made:
-    import time
-
     from handfast.core.codes import encode_hub_code
     from handfast_cpython.crypto import Crypto
-    from handfast_hub import identity, migrations, vault
+    from handfast_hub.installation import create_hub
     from handfast_hub.randomness import open_randomness
-    from handfast_hub.registry_engine import create_database, database_file, open_engine, translated
 
     crypto = Crypto()
     random = await open_randomness(config, crypto)
     try:
-        file = database_file(config.database)
-        if not config.master_key.exists():
-            vault.create_master_key(config.master_key, random)
-        sealed = vault.open_vault(config.master_key)
-        if file is None or not file.exists():
-            create_database(config.database)
-        engine = open_engine(config.database)
-        try:
-            with translated(config.database):
-                migrations.upgrade(engine)
-                made = identity.create_identity(crypto, random, config.name, config.suites)
-                with engine.begin() as connection:
-                    identity.save_identity(connection, sealed, config.name, made, time.time())
-        finally:
-            engine.dispose()
+        hub_id = create_hub(config, crypto, random)
     finally:
         await random.close()
-    hub_id = made.credential.thumbprint
     code = encode_hub_code(crypto, hub_id)
     return Made(config.name, code, hub_id, str(path), config.database, str(config.master_key))

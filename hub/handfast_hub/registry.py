@@ -66,7 +66,7 @@ class Registry:
         self, config: HubConfig, engine: Engine, crypto: Crypto, random: Callable[[int], bytes]
     ) -> None:
         vault = open_vault(config.master_key)
-        with translated(config.database), engine.connect() as connection:
+        with translated(config.database), engine.connect().execution_options(reading=True) as connection:
             found = load_identity(connection, vault, crypto)
             self._seen: int = connection.scalar(sa.select(sa.func.max(events.c.id))) or 0
         self.identity: Identity = found.identity

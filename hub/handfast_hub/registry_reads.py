@@ -34,7 +34,6 @@ _BY_KID = Read(
         sa.select(devices)
         .where(devices.c.thumbprint.between(lowest[0], highest[0]))
         .order_by(devices.c.created_at)
-        .limit(1)
     )
 )
 _ORDERS = Read(
