@@ -23,10 +23,10 @@ $(VENV)/run.stamp: $(VENV)/made pyproject.toml constraints.txt
 	@$(PIP) install --constraint constraints.txt --editable ".[device,hub]"
 	@touch $@
 
-$(VENV)/test.stamp: $(VENV)/run.stamp
-	@echo "installing what checks and tests need"
+$(VENV)/test.stamp: $(VENV)/made pyproject.toml constraints.txt
+	@echo "installing handfast and what checks and tests need"
 	@$(PIP) install --constraint constraints.txt --editable ".[device,hub,oqs,test]"
-	@touch $@
+	@touch $(VENV)/run.stamp $@
 
 demo: $(VENV)/run.stamp ## a hub, a broker and a fleet on this machine
 	@$(RUN) examples/demo/run.py
@@ -52,8 +52,8 @@ record: $(VENV)/test.stamp ## keep the crypto calls of the core tests for their 
 bench: $(VENV)/test.stamp ## the numbers of docs/benchmarks.md
 	@$(RUN) tests/bench/run.py
 
-soak: $(VENV)/test.stamp ## the end-to-end tests for an hour, or SECONDS=...
-	@$(RUN) tests/e2e/soak.py $(SECONDS)
+soak: $(VENV)/test.stamp ## property and end-to-end tests for an hour, or SECONDS=...
+	@$(RUN) tests/soak.py $(SECONDS)
 
 firmware: $(VENV)/test.stamp ## the MicroPython for the tests, built from source
 	@$(RUN) firmware_micropython/unix/build_unix_port.py
