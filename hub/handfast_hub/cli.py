@@ -56,3 +56,7 @@ def options(
 def main() -> None:
     """The entry point of the command."""
     app()
+
+
+if __name__ == "__main__":
+    main()

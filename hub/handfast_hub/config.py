@@ -85,7 +85,7 @@ class Policy(_Section):
     reenrol: bool = True
     """Whether an onboarded device may enrol again by itself, with the same identity."""
 
-    retry_seconds: int = Field(default=60, ge=1, le=86400)
+    retry_seconds: int = Field(default=15, ge=1, le=86400)
     """How long a device that waits for approval is told to wait before it asks again."""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -16,19 +17,20 @@ from handfast_hub.hub import Hub
 
 def configure_logs(config: HubConfig) -> None:
     """Log to standard error as `[log]` says; nothing secret is ever given to a log."""
-    level = getattr(logging, config.log.level.upper())
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if config.log.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+    level = logging.getLevelNamesMapping()[config.log.level.upper()]
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
+    last: structlog.typing.Processor
+    if config.log.format == "json":
+        last = structlog.processors.JSONRenderer()
+    else:
+        last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
     structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
-            renderer,
+            last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -21,6 +21,10 @@ OnPublish = Callable[[str, bytes, Callable[[], None]], None]
 class Transport(Protocol):
     """What the hub asks of the way to its devices; `handfast.testing.MemoryBroker` is one too."""
 
+    @property
+    def address(self) -> str:
+        """Where devices find the broker, as a URL."""
+
     async def start(self, subscriptions: Sequence[str], on_publish: OnPublish) -> None:
         """Begin; LinkError when that fails."""
 
@@ -37,6 +41,9 @@ class Transport(Protocol):
 class ExternalTransport(MqttIngress):
     """Mosquitto, or any broker of MQTT 3.1.1, by configuration."""
 
+    # Where the hub finds the broker, as a URL.
+    address = ""
+
     def disconnect(self, client_id: str) -> None:
         """MQTT 3.1.1 has no way to ask a broker for it."""
 
@@ -44,10 +51,16 @@ class ExternalTransport(MqttIngress):
 class EmbeddedTransport:
     """The broker of this process and the hub's own way in."""
 
-    def __init__(self, broker: "EmbeddedBroker", unacknowledged: int) -> None:
+    def __init__(self, broker: "EmbeddedBroker", unacknowledged: int, scheme: str) -> None:
         self.broker = broker
+        self._scheme = scheme
         self._unacknowledged = unacknowledged
         self._ingress: MqttIngress | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the broker listens."""
+        return f"{self._scheme}://{self.broker.host}:{self.broker.port}"
 
     async def start(self, subscriptions: Sequence[str], on_publish: OnPublish) -> None:
         """Listen, and join; LinkError when the port is taken."""
@@ -84,11 +97,11 @@ def open_transport(config: HubConfig, crypto: Crypto, identity: Identity) -> Tra
             context = server_context(certificate=mqtt.certificate, key=mqtt.key)
         kid = identity.credential.kid
         broker = EmbeddedBroker(kid, host=mqtt.host, port=mqtt.port, context=context)
-        return EmbeddedTransport(broker, mqtt.unacknowledged)
+        return EmbeddedTransport(broker, mqtt.unacknowledged, "mqtts" if mqtt.tls else "mqtt")
     context = None
     if mqtt.tls:
         context = client_context(ca=mqtt.ca, certificate=mqtt.certificate, key=mqtt.key)
-    return ExternalTransport(
+    transport = ExternalTransport(
         mqtt.host,
         mqtt.port,
         client_id=_client_id(crypto, identity),
@@ -97,6 +110,8 @@ def open_transport(config: HubConfig, crypto: Crypto, identity: Identity) -> Tra
         context=context,
         unacknowledged=mqtt.unacknowledged,
     )
+    transport.address = f"{'mqtts' if mqtt.tls else 'mqtt'}://{mqtt.host}:{mqtt.port}"
+    return transport
 
 
 def _client_id(crypto: Crypto, identity: Identity) -> str:

@@ -67,6 +67,8 @@ class Device:
         self._end: "Error | None" = None
         self._closed = False
         self._enrol_again = False
+        # Something waits to be carried.
+        self._busy = False
         self._changed = asyncio.Event()
         self._task: "asyncio.Task[None] | None" = None
 
@@ -111,7 +113,9 @@ class Device:
             keystore.erase(identity.REFUSED)
         elif keystore.load(identity.REFUSED) is not None:
             self._state = REFUSED
-            raise RefusedError("the hub refused this device before; ask again with retry=True")
+            raise RefusedError(
+                "the hub refused this device before; ask again with onboard(retry=True), handfast onboard --retry"
+            )
         stored = keystore.load(identity.SESSION)
         if stored is not None:
             self._resume(stored)
@@ -140,11 +144,18 @@ class Device:
         if len(self._outgoing) >= self._settings.queue:
             raise LocalError("%d messages wait for the link already; send later" % len(self._outgoing))
         self._outgoing.append((number, bytes(data)))
+        self._busy = True
         self._ring()
 
     async def drain(self) -> None:
-        """Wait until the broker has everything that was sent."""
-        while self._outgoing or self._unsent:
+        """Wait until the broker has everything that was sent or replied."""
+        while self._busy:
+            self._check()
+            await self._wait_for_change()
+
+    async def heard(self) -> None:
+        """Wait until the hub has answered since this device started; RefusedError when it was revoked."""
+        while self._session is None or not self._session.confirmed:
             self._check()
             await self._wait_for_change()
 
@@ -293,6 +304,7 @@ class Device:
                 channel, data = self._outgoing.pop(0)
                 session.send(channel, data, self._host.clock.now())
             else:
+                self._busy = False
                 self._notify()
                 return
 
@@ -354,6 +366,7 @@ class Device:
         self._check()
         session = self._living()
         session.respond(request[0], request[1], status, data, self._host.clock.now())
+        self._busy = True
         self._ring()
 
     async def next_message(self) -> "Message | None":

@@ -76,7 +76,7 @@ class DeviceHome:
             async with Device(host, wishes.link(), wishes.settings()) as device:
                 said = asyncio.create_task(_say(device, trouble))
                 try:
-                    await _within(seconds, device.onboard(retry), device)
+                    await _within(seconds, _onboard_and_be_heard(device, retry), device)
                 finally:
                     said.cancel()
             return _status(host.keystore, device)
@@ -92,12 +92,12 @@ class DeviceHome:
             await host.close()
 
     async def send(self, data: bytes, channel: str, seconds: float) -> None:
-        """Send one message and wait until the broker has it."""
+        """Send one message to a hub that answers, and wait until the broker has it."""
         host, wishes = self._open()
         try:
             async with Device(host, wishes.link(), wishes.settings()) as device:
                 _need_onboarded(host.keystore)
-                await _within(seconds, device.onboard(), device)
+                await _within(seconds, _onboard_and_be_heard(device, False), device)
                 await device.send(data, channel)
                 await _within(seconds, device.drain(), device)
         finally:
@@ -177,6 +177,12 @@ def _status(keystore: Keystore, device: Device) -> dict[str, object]:
 def _need_onboarded(keystore: Keystore) -> None:
     if keystore.load(identity.SESSION) is None:
         raise LocalError("this device is not onboard yet; run 'handfast onboard' first")
+
+
+async def _onboard_and_be_heard(device: Device, retry: bool) -> None:
+    """A command ends before the hub could say that it has revoked the device; so let it answer first."""
+    await device.onboard(retry)
+    await device.heard()
 
 
 async def _within(seconds: float | None, work: Coroutine[Any, Any, None], device: Device) -> None:

@@ -19,6 +19,8 @@ class MemoryBroker:
     the hub has acknowledged it. `connected` switches the whole broker off and on.
     """
 
+    address = "memory"
+
     def __init__(self, clock: "FakeClock | None" = None) -> None:
         self.connected = True
         self.carried = 0
