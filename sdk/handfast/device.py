@@ -113,9 +113,7 @@ class Device:
             keystore.erase(identity.REFUSED)
         elif keystore.load(identity.REFUSED) is not None:
             self._state = REFUSED
-            raise RefusedError(
-                "the hub refused this device before; ask again with onboard(retry=True), handfast onboard --retry"
-            )
+            raise RefusedError("the hub refused this device before; ask it again with retry")
         stored = keystore.load(identity.SESSION)
         if stored is not None:
             self._resume(stored)
