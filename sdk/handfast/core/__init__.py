@@ -2,7 +2,7 @@
 
 Bytes and text     errors  constants  cbor  cose  codes  topics  frames
 What is agreed     suites  key_schedule  credentials  messages  ead  root_key
-The handshake      states  events  initiator  responder
+The handshake      states  events  initiator  responder  offer  sealed_messages  resend
 After it           records  replay  device_session  hub_session
 Randomness         entropy  health_tests
 

@@ -14,6 +14,9 @@ from handfast.core.constants import (
     CUSTOM_GATE,
     CUSTOM_GATE_KEY,
     CUSTOM_POP,
+    DEVINFO_ENTROPY,
+    DEVINFO_FIRMWARE,
+    DEVINFO_HARDWARE,
     EAD_DEVINFO,
     EAD_GATE,
     EAD_PADDING,
@@ -88,12 +91,16 @@ def encode_rootc(item: RootC) -> "tuple[int, bytes]":
 
 def encode_rootr(item: RootR) -> "tuple[int, bytes]":
     """ROOTR for EAD_4; critical. The map at its end is reserved."""
+    if not _bytes(item.device_id, DEVICE_ID_LENGTH) or not _uint(item.epoch, 2**16):
+        raise LocalError("ROOTR gives a device_id of 8 bytes and an epoch of 0 to 65535")
     value = cbor.encode([EAD_VERSION, item.attempt, item.r_h, item.device_id, item.epoch, {}])
     return -EAD_ROOTR, value
 
 
 def encode_status(item: Status) -> "tuple[int, bytes]":
     """STATUS for EAD_4; critical."""
+    if item.code not in (STATUS_WAITING, STATUS_REFUSED) or not _uint(item.retry_after, 2**32):
+        raise LocalError("STATUS says 1 or 2 and a number of seconds")
     return -EAD_STATUS, cbor.encode([EAD_VERSION, item.code, item.retry_after])
 
 
@@ -132,9 +139,25 @@ def _decode_token(value: bytes) -> TokenProof:
 
 
 def _decode_devinfo(value: bytes) -> bytes:
-    if len(value) > MAX_DEVINFO or not isinstance(cbor.decode(value), dict):
+    info = cbor.decode(value) if len(value) <= MAX_DEVINFO else None
+    if not isinstance(info, dict):
         raise DecodeError("DEVINFO is a map of at most %d bytes" % MAX_DEVINFO)
+    for name in (DEVINFO_FIRMWARE, DEVINFO_HARDWARE):
+        if not isinstance(info.get(name, ""), str):
+            raise DecodeError("DEVINFO names firmware and hardware by texts")
+    if DEVINFO_ENTROPY in info:
+        _check_entropy(info[DEVINFO_ENTROPY])
     return value
+
+
+def _check_entropy(entry: object) -> None:
+    """DecodeError unless `entry` has the form of what Entropy.report (handfast.ports) gives."""
+    if isinstance(entry, list) and len(entry) == 7:
+        kind, model, claim, health, alarms, drawn, _ = entry
+        numbers = all(_uint(number, 2**64) for number in (kind, claim, health, alarms, drawn))
+        if numbers and isinstance(model, str):
+            return
+    raise DecodeError("DEVINFO tells of the entropy source by kind, model, four numbers and second sources")
 
 
 def _decode_rootc(value: bytes) -> RootC:

@@ -11,7 +11,7 @@ The order is the defence: nobody costs more than one hash before the gate, and b
 `answer` the shell can look at its caches, its half-open sessions and its token buckets.
 """
 
-from handfast.core import cose, ead, events, messages, root_key, states
+from handfast.core import ead, errors, events, messages, offer, root_key, sealed_messages, states
 from handfast.core.constants import (
     EAD_DEVINFO,
     EAD_GATE,
@@ -23,19 +23,7 @@ from handfast.core.constants import (
     WANT_VALUE,
 )
 from handfast.core.credentials import credential_in, id_cred_by_kid, id_cred_by_value
-from handfast.core.errors import (
-    ERR_UNKNOWN_CREDENTIAL,
-    ERR_UNSPECIFIED,
-    ERR_WRONG_SUITE,
-    AuthenticationError,
-    DecodeError,
-    LinkTimeout,
-    LocalError,
-    PeerError,
-    RefusedError,
-    UnexpectedMessageError,
-    UnsupportedSuiteError,
-)
+from handfast.core.errors import DecodeError, LocalError, PeerError, UnexpectedMessageError
 from handfast.core.key_schedule import KeySchedule, xor
 from handfast.core.methods import PRODUCTION
 from handfast.core.suites import DEFAULT_SUITES, KEMS, SHA_256, SIGNATURES
@@ -93,6 +81,7 @@ class Responder:
 
     def receive(self, payload: bytes, now: float) -> None:
         """Take one payload of the device; PeerError when it is not what we wait for."""
+        self.handle_timer(now)
         frame = messages.decode_frame(payload)
         if frame.error is not None:
             # Anybody could have written it: it ends nothing.
@@ -120,7 +109,8 @@ class Responder:
     def handle_timer(self, now: float) -> None:
         """Give up after SESSION_LIFETIME. A Responder resends only what it is asked for again."""
         if self.state not in states.FINAL and self._deadline is not None and now >= self._deadline:
-            self._fail("expired", LinkTimeout("the device did not finish within %d s" % SESSION_LIFETIME))
+            text = "the device did not finish within %d s" % SESSION_LIFETIME
+            self._fail("expired", errors.LinkTimeout(text))
 
     # message_1 --------------------------------------------------------------------------------
 
@@ -134,16 +124,14 @@ class Responder:
             # Nobody has passed a gate: no answer.
             self._fail("broken", error)
             raise
+        digest = self._crypto.hash(SHA_256, message_1)
         self._received_1 = message
         self._message_1_bytes = message_1
         self._gate = gate
         self._deadline = now + SESSION_LIFETIME
         self.state = states.step(states.RESPONDER, self.state, "message_1")
-        digest = self._crypto.hash(SHA_256, message_1)
-        if isinstance(gate, ead.Gate):
-            self._events.append(events.GatePresented(gate.kind, gate.token_id, digest))
-        else:
-            self._events.append(events.GatePresented(None, None, digest))
+        kind, token_id = (gate.kind, gate.token_id) if isinstance(gate, ead.Gate) else (None, None)
+        self._events.append(events.GatePresented(kind, token_id, digest))
 
     def pass_gate(self, key: bytes) -> None:
         """Check the GATE with K_gate (32 bytes), the method, the suites and the length of G_X.
@@ -151,115 +139,78 @@ class Responder:
         PeerError when one is wrong. After a wrong gate there is no answer; after a wrong suite
         there is an error message with ours.
         """
-        states.step(states.RESPONDER, self.state, "pass_gate")
-        message, gate = self._received_1, self._gate
-        if isinstance(gate, ead.Gate):
-            bare = messages.Message1(message.method, message.suites_i, message.g_x, message.c_i, [])
-            mac = ead.gate_mac(self._crypto, key, messages.encode_message_1(bare))
-            if not self._crypto.equal(mac, gate.mac):
-                error = AuthenticationError()
-                self._fail("broken", error)
-                raise error
-        self._c_i = message.c_i
+        after = states.step(states.RESPONDER, self.state, "pass_gate")
+        message = self._received_1
         try:
-            self._choose(message)
+            if isinstance(self._gate, ead.Gate):
+                offer.check_gate(self._crypto, key, self._gate, message)
+            # From here on there is somebody to answer.
+            self._c_i = message.c_i
+            self._suite = offer.choose_suite(self._profile, self._suites, message)
         except PeerError as error:
             self._fail("broken", error)
             raise
-        self.state = states.step(states.RESPONDER, self.state, "pass_gate")
-
-    def _choose(self, message: "messages.Message1") -> None:
-        if message.method != self._method.number:
-            raise DecodeError(
-                "method %d is asked for, only %d is served" % (message.method, self._method.number)
-            )
-        selected = message.suites_i[-1]
-        for number in message.suites_i:
-            # RFC 9528 section 5.2.3: the first of the Initiator's suites that we have must be the
-            # selected one; anything else is a downgrade.
-            if number in self._suites:
-                if number != selected:
-                    break
-                self._suite = self._profile.suites[number]
-                self._schedule = KeySchedule(self._crypto, self._suite)
-                expected = KEMS[self._suite.kem].public_key
-                if len(message.g_x) != expected:
-                    raise DecodeError("G_X has %d bytes, %d came" % (expected, len(message.g_x)))
-                return
-        text = "suite %d was selected, this hub takes %s" % (selected, list(self._suites))
-        raise UnsupportedSuiteError(text, self._suites)
+        self._schedule = KeySchedule(self._crypto, self._suite)
+        self.state = after
 
     # message_2 --------------------------------------------------------------------------------
 
     def answer(self, now: float) -> None:
         """Encapsulate, sign and make message_2; PeerError when G_X is no key (FIPS 203 7.2)."""
-        states.step(states.RESPONDER, self.state, "answer")
-        schedule, message = self._schedule, self._received_1
+        after = states.step(states.RESPONDER, self.state, "answer")
+        schedule, message, identity = self._schedule, self._received_1, self._identity
+        own = identity.credential
         kem = KEMS[self._suite.kem]
         try:
             g_y, g_xy = self._crypto.encapsulate(kem.name, message.g_x, self._random(kem.randomness))
         except PeerError as error:
             self._fail("broken", error)
             raise
-        self.c_r = self._random(IDENTIFIER_LENGTH)
-        identity = self._identity
+        c_r = self._random(IDENTIFIER_LENGTH)
         by_value = isinstance(self._gate, ead.Gate) and self._gate.want == WANT_VALUE
-        make_id_cred = id_cred_by_value if by_value else id_cred_by_kid
-        id_cred_r = make_id_cred(identity.credential)
+        id_cred_r = id_cred_by_value(own) if by_value else id_cred_by_kid(own)
         th_2 = schedule.th_2(g_y, self._message_1_bytes)
         prk_2e = schedule.prk_2e(th_2, g_xy)
-        self._prk_3e2m = self._method.prk_3e2m(
-            schedule, prk_2e, th_2, message.g_x, identity.credential, identity.seed
-        )
+        prk_3e2m = self._method.prk_3e2m(schedule, prk_2e, th_2, message.g_x, own, identity.seed)
         row = SIGNATURES.get(self._suite.signature)
-        signature_or_mac_2 = self._method.authenticate_2(
-            schedule,
-            self._prk_3e2m,
-            th_2,
-            self.c_r,
-            id_cred_r,
-            identity,
-            b"",
-            self._random(32 if row is None else row.randomness),
+        randomness = self._random(32 if row is None else row.randomness)
+        proof = self._method.authenticate_2(
+            schedule, prk_3e2m, th_2, c_r, id_cred_r, identity, b"", randomness
         )
-        plaintext_2 = messages.encode_plaintext_2(
-            messages.Plaintext2(self.c_r, id_cred_r, signature_or_mac_2, [])
-        )
+        plaintext_2 = messages.encode_plaintext_2(messages.Plaintext2(c_r, id_cred_r, proof, []))
         keystream = schedule.keystream_2(prk_2e, th_2, len(plaintext_2))
         message_2 = messages.encode_message_2(g_y, xor(plaintext_2, keystream))
-        self._g_y = g_y
-        self._th_3 = schedule.th_3(th_2, plaintext_2, identity.credential.encoded)
+        th_3 = schedule.th_3(th_2, plaintext_2, own.encoded)
+        self._sealing_3 = sealed_messages.sealing_3(schedule, prk_3e2m, th_3)
+        self.c_r, self._g_y, self._th_3, self._prk_3e2m = c_r, g_y, th_3, prk_3e2m
         self._message_1_bytes = b""
         self._outgoing.append(messages.encode_frame(messages.Frame(self._c_i, message_2, None)))
-        self.state = states.step(states.RESPONDER, self.state, "answer")
+        self.state = after
 
     # message_3 --------------------------------------------------------------------------------
 
     def _message_3(self, message_3: bytes) -> None:
-        schedule = self._schedule
-        # What does not open was not written by the device of message_1: keep waiting for it.
         ciphertext_3 = messages.decode_message_3(message_3)
-        plaintext_3 = self._crypto.open(
-            self._suite.aead,
-            schedule.k_3(self._prk_3e2m, self._th_3),
-            schedule.iv_3(self._prk_3e2m, self._th_3),
-            cose.enc_structure(b"", self._th_3),
-            ciphertext_3,
-        )
+        try:
+            plaintext_3 = sealed_messages.open_sealed(self._schedule, self._sealing_3, ciphertext_3)
+        except PeerError:
+            # What does not open was not written by the device of message_1: keep waiting for it.
+            self.state = states.step(states.RESPONDER, self.state, "unverified")
+            raise
         try:
             plaintext = messages.decode_plaintext_3(plaintext_3)
-            self._items_3 = ead.read_items(3, plaintext.ead_3)
-            if self._suite.mandatory_items and EAD_ROOTC not in self._items_3:
+            items = ead.read_items(3, plaintext.ead_3)
+            if self._suite.mandatory_items and EAD_ROOTC not in items:
                 raise DecodeError("message_3 carries a ROOTC")
             credential = credential_in(self._crypto, plaintext.id_cred_i)
         except PeerError as error:
             self._fail("broken", error)
             raise
-        self._received_3 = plaintext
-        self._plaintext_3 = plaintext_3
-        self._digest_3 = self._crypto.hash(SHA_256, message_3)
+        digest = self._crypto.hash(SHA_256, message_3)
+        self._received_3, self._items_3 = plaintext, items
+        self._plaintext_3, self._digest_3 = plaintext_3, digest
         self.state = states.step(states.RESPONDER, self.state, "message_3")
-        proof = self._items_3.get(EAD_TOKEN)
+        proof = items.get(EAD_TOKEN)
         token_id = proof.token_id if isinstance(proof, ead.TokenProof) else None
         self._events.append(events.CredentialPresented(plaintext.id_cred_i, credential, token_id))
 
@@ -268,42 +219,33 @@ class Responder:
 
         `token` is the one whose token_id was presented, None when there was none or it is unknown.
         """
-        states.step(states.RESPONDER, self.state, "accept")
-        schedule, plaintext = self._schedule, self._received_3
+        after = states.step(states.RESPONDER, self.state, "accept")
+        schedule, plaintext, th_3 = self._schedule, self._received_3, self._th_3
         proof = self._items_3.get(EAD_TOKEN)
         valid = False
         if isinstance(proof, ead.TokenProof) and token is not None:
             # Known before the signature is, told only after it (docs/protocol.md, STATUS).
-            pop = ead.token_pop(self._crypto, token, self._th_3)
+            pop = ead.token_pop(self._crypto, token, th_3)
             valid = token.token_id == proof.token_id and self._crypto.equal(pop, proof.pop)
         try:
-            if credential.encoded == self._identity.credential.encoded:
+            if credential.public_key == self._identity.credential.public_key:
                 raise DecodeError("the device presents our own credential")
-            prk_4e3m = self._method.prk_4e3m(
-                schedule, self._prk_3e2m, self._th_3, self._g_y, credential, None
-            )
-            self._method.verify_3(
-                schedule,
-                prk_4e3m,
-                self._th_3,
-                plaintext.id_cred_i,
-                credential,
-                messages.encode_ead(plaintext.ead_3),
-                plaintext.signature_or_mac_3,
-            )
+            prk_4e3m = self._method.prk_4e3m(schedule, self._prk_3e2m, th_3, self._g_y, credential, None)
+            ead_3, signed = messages.encode_ead(plaintext.ead_3), plaintext.signature_or_mac_3
+            self._method.verify_3(schedule, prk_4e3m, th_3, plaintext.id_cred_i, credential, ead_3, signed)
         except PeerError as error:
             self._fail("broken", error)
             return
-        th_4 = schedule.th_4(self._th_3, self._plaintext_3, credential.encoded)
+        th_4 = schedule.th_4(th_3, self._plaintext_3, credential.encoded)
+        sealing_4 = sealed_messages.sealing_4(schedule, prk_4e3m, th_4)
+        prk_exporter = schedule.prk_exporter(schedule.prk_out(prk_4e3m, th_4))
+        self._sealing_4, self._prk_exporter = sealing_4, prk_exporter
         self._credential_i = credential
-        self._aad_4 = cose.enc_structure(b"", th_4)
-        self._k_4 = schedule.k_4(prk_4e3m, th_4)
-        self._iv_4 = schedule.iv_4(prk_4e3m, th_4)
-        self._prk_exporter = schedule.prk_exporter(schedule.prk_out(prk_4e3m, th_4))
         self._token_valid = valid
-        self._mix_token = token if valid and token is not None and not token.shared else None
+        self._mix_token = token if valid else None
         self._prk_3e2m = b""
-        self.state = states.step(states.RESPONDER, self.state, "accept")
+        self._sealing_3 = sealed_messages.NO_KEYS
+        self.state = after
         self._events.append(self._authenticated(credential, proof, valid))
 
     def _authenticated(self, credential: "Credential", proof: object, valid: bool) -> object:
@@ -325,8 +267,8 @@ class Responder:
     def refuse(self, reason: str) -> None:
         """Nobody here knows the credential that was named: error message 3, and the end."""
         states.step(states.RESPONDER, self.state, "refuse")
-        error = messages.ErrorMessage(ERR_UNKNOWN_CREDENTIAL, True)
-        self._finish("refuse", events.Failed(RefusedError(reason)))
+        error = messages.ErrorMessage(errors.ERR_UNKNOWN_CREDENTIAL, True)
+        self._finish("refuse", events.Failed(errors.RefusedError(reason)))
         self._outgoing = [messages.encode_frame(messages.Frame(self._c_i, None, error))]
 
     # message_4 --------------------------------------------------------------------------------
@@ -348,23 +290,15 @@ class Responder:
         if EAD_TOKEN in self._items_3 and not self._token_valid:
             raise LocalError("a device with a wrong token is denied, not granted")
         r_h = self._random(ROOT_SECRET_LENGTH)
-        keys = root_key.derive(
-            self._schedule,
-            self._prk_exporter,
-            self._credential_i.thumbprint,
-            self._identity.credential.thumbprint,
-            root_c.attempt,
-            root_c.r_d,
-            r_h,
-            root_key.mix(self._crypto, self._mix_token),
-            epoch,
-        )
-        self._message_4([ead.encode_rootr(ead.RootR(root_c.attempt, r_h, device_id, epoch))])
-        mixed = self._mix_token is not None
-        self._finish(
-            "grant",
-            events.Established(keys, device_id, epoch, root_c.attempt, number, self._credential_i, mixed),
-        )
+        attempt, credential = root_c.attempt, self._credential_i
+        names = credential.thumbprint, self._identity.credential.thumbprint, attempt
+        # Zeros for no token and for a shared one.
+        k_mix = root_key.mix(self._crypto, self._mix_token)
+        mixed = self._mix_token is not None and not self._mix_token.shared
+        keys = root_key.derive(self._schedule, self._prk_exporter, *names, root_c.r_d, r_h, k_mix, epoch)
+        self._message_4([ead.encode_rootr(ead.RootR(attempt, r_h, device_id, epoch))])
+        result = events.Established(keys, device_id, epoch, attempt, number, credential, mixed)
+        self._finish("grant", result)
 
     def deny(self, code: int, retry_after: int) -> None:
         """Tell the device, authentically, to wait (1) or that it is refused (2): message_4 with STATUS."""
@@ -381,19 +315,19 @@ class Responder:
     def _message_4(self, items: "list[tuple[int, bytes | None]]") -> None:
         # K_4 and IV_4 are for one plaintext; the state table lets this run once in a session.
         plaintext_4 = messages.encode_plaintext_4(items)
-        ciphertext_4 = self._crypto.seal(self._suite.aead, self._k_4, self._iv_4, self._aad_4, plaintext_4)
+        ciphertext_4 = sealed_messages.seal(self._schedule, self._sealing_4, plaintext_4)
         frame = messages.Frame(self._c_i, messages.encode_message_4(ciphertext_4), None)
         self._outgoing.append(messages.encode_frame(frame))
 
     # Everything else --------------------------------------------------------------------------
 
-    def _fail(self, event: str, error: "PeerError | LinkTimeout") -> None:
+    def _fail(self, event: str, error: "PeerError | errors.LinkTimeout") -> None:
         # At most one error message, and only to a peer that passed the gate.
         answer = None
-        if self._c_i is not None and isinstance(error, UnsupportedSuiteError):
-            answer = messages.ErrorMessage(ERR_WRONG_SUITE, error.suites)
+        if self._c_i is not None and isinstance(error, errors.UnsupportedSuiteError):
+            answer = messages.ErrorMessage(errors.ERR_WRONG_SUITE, error.suites)
         elif self._c_i is not None and isinstance(error, PeerError):
-            answer = messages.ErrorMessage(ERR_UNSPECIFIED, error.detail)
+            answer = messages.ErrorMessage(errors.ERR_UNSPECIFIED, error.detail)
         self._finish(event, events.Failed(error))
         self._outgoing = []
         if answer is not None:
@@ -407,7 +341,10 @@ class Responder:
 
     def _forget(self) -> None:
         self._prk_3e2m = self._th_3 = self._plaintext_3 = self._message_1_bytes = b""
-        self._k_4 = self._iv_4 = self._prk_exporter = b""
+        self._prk_exporter = b""
+        self._sealing_3 = self._sealing_4 = sealed_messages.NO_KEYS
+        # r_D is in both.
+        self._received_3 = messages.Plaintext3(b"", b"", [])
         self._items_3 = {}
         self._mix_token = None
         self._token_valid = False

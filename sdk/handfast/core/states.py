@@ -1,15 +1,15 @@
 """The handshake as one table: everything that can change the state of a machine.
 
 A machine calls `step(table, state, event)` before it acts; an event without a row is refused.
-The machines, the tests and the diagram in docs/protocol.md read the same table.
+The machines, the tests and the diagrams in docs/states.md read the same table.
 
-Events in lower case are messages of the peer or answers of the shell; `broken` is a message that
-must not be forgiven, `expired` the end of the session's life. A message that merely fails to
+Events are messages of the peer, calls of the shell (CALLS), or what became of a message: `broken`
+must not be forgiven, `expired` is the end of the session's life. A message that merely fails to
 verify while a good one may still come has a row that leads back (RFC 9528 section 5.1 allows an
 endpoint to go on; an attacker on the broker must not be able to end a session).
 """
 
-from handfast.core.errors import UnexpectedMessageError
+from handfast.core.errors import LocalError, UnexpectedMessageError
 
 START = "START"
 WAIT_MESSAGE_2 = "WAIT_MESSAGE_2"
@@ -25,6 +25,9 @@ REFUSED = "REFUSED"
 FAILED = "FAILED"
 
 FINAL = (ESTABLISHED, REFUSED, FAILED)
+
+# What the shell asks for; in the wrong state that is its mistake, not the peer's.
+CALLS = ("start", "accept", "refuse", "pass_gate", "answer", "grant", "deny")
 
 INITIATOR = {
     (START, "start"): WAIT_MESSAGE_2,
@@ -65,14 +68,15 @@ RESPONDER = {
     (CREDENTIAL_I, "expired"): FAILED,
     (AUTHENTICATED, "grant"): ESTABLISHED,
     (AUTHENTICATED, "deny"): REFUSED,
-    (AUTHENTICATED, "broken"): FAILED,
     (AUTHENTICATED, "expired"): FAILED,
 }
 
 
 def step(table: "dict[tuple[str, str], str]", state: str, event: str) -> str:
-    """The state after `event`; UnexpectedMessageError when the table has no such row."""
+    """The state after `event`. Without a row: LocalError for a call, UnexpectedMessageError else."""
     after = table.get((state, event))
-    if after is None:
-        raise UnexpectedMessageError("%s is not expected in state %s" % (event, state))
-    return after
+    if after is not None:
+        return after
+    if event in CALLS:
+        raise LocalError("%s is not to be called in state %s" % (event, state))
+    raise UnexpectedMessageError("%s is not expected in state %s" % (event, state))
