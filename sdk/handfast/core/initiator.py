@@ -308,11 +308,13 @@ class Initiator:
         # Anybody could have written it. It may end this attempt, which costs what dropping our
         # messages costs; the next attempt is as strong as this one (RFC 9528 section 6.3: the hub
         # sees in SUITES_I when a better suite was passed over, and refuses).
-        waits_for_4 = self.state == states.WAIT_MESSAGE_4
-        if error.code == errors.ERR_WRONG_SUITE and self.state == states.WAIT_MESSAGE_2:
+        if (self.state, error.code) == (states.WAIT_MESSAGE_2, errors.ERR_WRONG_SUITE):
             text = "the hub does not take suite %d; it offers %s" % (self._suite.number, list(error.info))
             self._fail("wrong_suite", errors.UnsupportedSuiteError(text, error.info))
-        elif error.code == errors.ERR_UNKNOWN_CREDENTIAL and waits_for_4 and self._by_kid:
+        elif self._by_kid and (self.state, error.code) == (
+            states.WAIT_MESSAGE_4,
+            errors.ERR_UNKNOWN_CREDENTIAL,
+        ):
             text = "the hub does not know our credential by its kid"
             self._fail("unknown_credential", errors.UnknownCredentialError(text))
         else:
@@ -346,7 +348,6 @@ class Initiator:
         self._resend.end()
 
     def _forget(self) -> None:
-        self._kem_seed = self._prk_2e = self._prk_3e2m = self._plaintext_2 = self._r_d = (
-            self._prk_exporter
-        ) = b""
+        self._kem_seed = self._prk_2e = self._prk_3e2m = self._prk_exporter = b""
+        self._plaintext_2 = self._r_d = b""
         self._sealing_4 = sealed_messages.NO_KEYS

@@ -159,16 +159,15 @@ class Responder:
         """Encapsulate, sign and make message_2; PeerError when G_X is no key (FIPS 203 7.2)."""
         after = states.step(states.RESPONDER, self.state, "answer")
         schedule, message, identity = self._schedule, self._received_1, self._identity
-        own = identity.credential
-        kem = KEMS[self._suite.kem]
+        own, kem = identity.credential, KEMS[self._suite.kem]
         try:
             g_y, g_xy = self._crypto.encapsulate(kem.name, message.g_x, self._random(kem.randomness))
         except PeerError as error:
             self._fail("broken", error)
             raise
         c_r = self._random(IDENTIFIER_LENGTH)
-        by_value = isinstance(self._gate, ead.Gate) and self._gate.want == WANT_VALUE
-        id_cred_r = id_cred_by_value(own) if by_value else id_cred_by_kid(own)
+        wanted = isinstance(self._gate, ead.Gate) and self._gate.want == WANT_VALUE
+        id_cred_r = id_cred_by_value(own) if wanted else id_cred_by_kid(own)
         th_2 = schedule.th_2(g_y, self._message_1_bytes)
         prk_2e = schedule.prk_2e(th_2, g_xy)
         prk_3e2m = self._method.prk_3e2m(schedule, prk_2e, th_2, message.g_x, own, identity.seed)
