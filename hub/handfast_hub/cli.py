@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from handfast_hub import cli_config, cli_devices, cli_service, cli_setup, cli_tokens, cli_traffic
+from handfast_hub import (
+    cli_broker,
+    cli_config,
+    cli_devices,
+    cli_service,
+    cli_setup,
+    cli_tokens,
+    cli_traffic,
+)
 from handfast_hub.cli_options import Options
 
 app = typer.Typer(
@@ -17,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (cli_setup, cli_service, cli_tokens, cli_devices, cli_traffic):
+for part in (cli_setup, cli_broker, cli_service, cli_tokens, cli_devices, cli_traffic):
     part.add_to(app)
 app.add_typer(cli_config.app, name="config")
 

@@ -8,7 +8,7 @@ from handfast.ports import Crypto
 from handfast_cpython.crypto import Crypto as MachineCrypto
 from handfast_hub import migrations
 from handfast_hub.config import HubConfig
-from handfast_hub.identity import create_identity, save_identity
+from handfast_hub.identity import create_identity, load_identity, save_identity
 from handfast_hub.registry_engine import create_database, database_file, open_engine, translated
 from handfast_hub.vault import create_master_key, open_vault
 
@@ -39,3 +39,15 @@ def create_hub(
         engine.dispose()
     thumbprint: bytes = identity.credential.thumbprint
     return thumbprint
+
+
+def hub_id_of(config: HubConfig) -> bytes:
+    """The thumbprint of the hub that `config` names, 32 bytes; RegistryError when there is none."""
+    engine = open_engine(config.database)
+    try:
+        with translated(config.database), engine.connect() as connection:
+            found = load_identity(connection, open_vault(config.master_key), MachineCrypto())
+            thumbprint: bytes = found.identity.credential.thumbprint
+            return thumbprint
+    finally:
+        engine.dispose()
