@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from handfast.core.constants import MIN_PACKET_LIMIT
 from handfast.core.errors import LocalError
 from handfast.core.suites import DEFAULT_SUITES, SUITES
 
@@ -67,6 +68,17 @@ class Mqtt(_Section):
 
     unacknowledged: int = Field(default=1024, ge=1, le=65535)
     """How many PUBLISH packets may wait for their acknowledgement before the hub stops reading."""
+
+    packet_limit: int = Field(default=0)
+    """The largest payload in bytes that the broker carries, at least 1024; longer answers to joining devices
+    go out in fragments. 0 sends them whole. Fragments that come are always understood."""
+
+    @field_validator("packet_limit")
+    @classmethod
+    def _fragments_suffice(cls, value: int) -> int:
+        if value != 0 and value < MIN_PACKET_LIMIT:
+            raise ValueError(f"expected 0 or at least {MIN_PACKET_LIMIT}, got {value}")
+        return value
 
 
 class Policy(_Section):

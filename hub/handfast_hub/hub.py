@@ -25,6 +25,7 @@ from handfast.ports import Clock, Crypto
 from handfast_cpython.clock import Clock as MachineClock
 from handfast_cpython.crypto import Crypto as MachineCrypto
 from handfast_hub.config import HubConfig
+from handfast_hub.fragments import Fragments
 from handfast_hub.randomness import Randomness, open_randomness
 from handfast_hub.registry import Change, Registry
 from handfast_hub.registry_lease import LEASE_SECONDS
@@ -93,6 +94,8 @@ class Hub:
             self.config, self.crypto, self._registry.identity
         )
         self._closing.push_async_callback(self._transport.close)
+        publish = self._transport.publish
+        self._fragments = Fragments(self.crypto, self.clock, publish, self.config.mqtt.packet_limit)
         self._sessions = Sessions(
             self.config,
             self._registry,
@@ -100,7 +103,7 @@ class Hub:
             self._random,
             self.clock,
             self._workers,
-            self._transport.publish,
+            self._fragments.publish,
             born,
         )
         self._closing.push_async_callback(self._sessions.close)
@@ -207,7 +210,11 @@ class Hub:
         if parsed.hub != self.hub_id[:KID_LENGTH] or parsed.direction != "up":
             acknowledge()
         elif parsed.chan is not None:
-            self._sessions.receive(parsed, payload, acknowledge)
+            whole = self._fragments.receive(parsed, payload)
+            if whole is None:
+                acknowledge()
+            else:
+                self._sessions.receive(parsed, whole, acknowledge)
         else:
             self._traffic.receive(parsed, payload, acknowledge)
 

@@ -2,7 +2,13 @@
 
 from handfast.core import events, topics
 from handfast.core.cbor import encode
-from handfast.core.constants import DEVINFO_ENTROPY, DEVINFO_FIRMWARE, DEVINFO_HARDWARE, STATUS_WAITING
+from handfast.core.constants import (
+    DEVINFO_ENTROPY,
+    DEVINFO_FIRMWARE,
+    DEVINFO_HARDWARE,
+    SID_LENGTH,
+    STATUS_WAITING,
+)
 from handfast.core.credentials import kid_in
 from handfast.core.errors import (
     LinkError,
@@ -11,7 +17,9 @@ from handfast.core.errors import (
     UnknownCredentialError,
     UnsupportedSuiteError,
 )
+from handfast.core.frames import Reassembly, fragment
 from handfast.core.initiator import DRAWS, Initiator
+from handfast.core.suites import SHA_256
 from handfast.inbox import Inbox
 
 TYPE_CHECKING = False
@@ -111,6 +119,7 @@ class Enrolment:
 
     async def _drive(self, machine: Initiator, inbox: Inbox) -> object:
         clock = self._host.clock
+        reassembly = Reassembly(self._sha_256)
         while True:
             event = machine.next_event()
             if isinstance(event, events.CredentialPresented):
@@ -119,16 +128,27 @@ class Enrolment:
             if event is not None:
                 return event
             for frame in machine.frames_to_send(clock.now()):
-                await self._link.send(None, frame)
+                await self._send(frame)
             item = await inbox.wait(machine.timer())
             if item is None:
                 machine.handle_timer(clock.now())
                 continue
             try:
-                machine.receive(item[1], clock.now())
+                payload = reassembly.receive(item[1], clock.now())
+                if payload is not None:
+                    machine.receive(payload, clock.now())
             except PeerError as error:
                 # Anybody on the broker can send it; the machine says itself when it gives up.
                 self._tell("trying", error.detail)
+
+    async def _send(self, frame: bytes) -> None:
+        # A sid out of the hash: a resend has the same one, and the hub can join parts of both.
+        limit = self._settings.packet_limit or len(frame)
+        for payload in fragment(frame, limit, self._sha_256(frame)[:SID_LENGTH], self._sha_256):
+            await self._link.send(None, payload)
+
+    def _sha_256(self, data: bytes) -> bytes:
+        return self._host.crypto.hash(SHA_256, data)
 
     def _judge(self, machine: Initiator, event: "events.CredentialPresented") -> None:
         credential: "Credential | None" = event.credential

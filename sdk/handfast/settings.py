@@ -4,6 +4,7 @@ Few fields, safe defaults, and nothing that could weaken the protocol: a suite t
 table does not exist, and there is no switch that turns a check off.
 """
 
+from handfast.core.constants import MIN_PACKET_LIMIT
 from handfast.core.errors import LocalError
 from handfast.core.suites import DEFAULT_SUITES, suite
 
@@ -16,6 +17,8 @@ class Settings:
     `firmware` and `hardware`: at most 64 characters each, shown to the operator. `queue`: how many
     messages wait in each direction while the link is away or the application is busy. `retry`:
     the first and the longest delay in seconds between attempts to reach the broker or the hub.
+    `packet_limit`: the largest payload in bytes that the way to the hub carries, at least 1024;
+    onboarding messages beyond it travel in fragments, 0 sends them whole.
     """
 
     def __init__(
@@ -26,6 +29,7 @@ class Settings:
         hardware: str = "",
         queue: int = 64,
         retry: "tuple[float, float]" = (1.0, 60.0),
+        packet_limit: int = 0,
     ) -> None:
         if not suites:
             raise LocalError("a device needs at least one suite; leave `suites` out for the default")
@@ -42,11 +46,16 @@ class Settings:
             raise LocalError("a queue holds at least one message, not %d" % queue)
         if not 0 < retry[0] <= retry[1]:
             raise LocalError("retry is (first, longest) in seconds, not %s" % (retry,))
+        if packet_limit and packet_limit < MIN_PACKET_LIMIT:
+            raise LocalError(
+                "16 fragments need packets of %d bytes, not %d" % (MIN_PACKET_LIMIT, packet_limit)
+            )
         self.suites = tuple(suites)
         self.firmware = firmware
         self.hardware = hardware
         self.queue = queue
         self.retry = retry
+        self.packet_limit = packet_limit
 
     @property
     def signature(self) -> int:

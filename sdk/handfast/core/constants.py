@@ -146,6 +146,8 @@ MAX_DEVINFO = 512
 # Fragments (2.3): a payload in 2 to 16 parts, one reassembly at a time for at most 30 s.
 MAX_FRAGMENTED = 16384
 MAX_FRAGMENTS = 16
+# The largest message in 16 fragments with their heads needs 700; a round number with room.
+MIN_PACKET_LIMIT = 1024
 REASSEMBLY_LIFETIME = 30.0
 # Payload of one frame on a serial line: the longest record with its head and some room.
 MAX_STREAM_PAYLOAD = 65536
