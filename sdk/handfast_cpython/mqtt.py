@@ -12,14 +12,14 @@ import socket
 import ssl
 import urllib.parse
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import aiomqtt
-import paho.mqtt.client as paho
 from aiomqtt.exceptions import MqttConnectError
 
 from handfast.core.errors import LinkClosed, LinkError, LinkTimeout, LocalError
 from handfast.core.topics import CHANNELS, Endpoint
+from handfast_cpython.mqtt_client import Client, hang_up, leave, leave_later
 from handfast_cpython.tls import client_context
 
 # A record of 65,000 bytes of plaintext and its overhead; larger payloads are neither sent nor taken.
@@ -27,8 +27,6 @@ MAX_PAYLOAD = 66_000
 CHANNEL_LEVELS = {str(channel): channel for channel in CHANNELS.values()}
 PORT = 1883
 TLS_PORT = 8883
-# How long a goodbye may take before the socket is left to itself, in seconds.
-LEAVE_TIMEOUT = 2.0
 
 # Without TCP_NODELAY sequential QoS 1 falls to 22 exchanges a second (delayed acknowledgements).
 SOCKET_OPTIONS = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
@@ -127,7 +125,7 @@ class MqttLink:
         """Join under endpoint.client_id and listen on endpoint.down; leaves a previous endpoint."""
         await self.close()
         inbox = _Inbox(endpoint, self._queue_length)
-        client = _Client(
+        client = Client(
             self.host,
             self.port,
             identifier=endpoint.client_id,
@@ -158,14 +156,14 @@ class MqttLink:
         try:
             await asyncio.shield(joining)
         except asyncio.CancelledError:
-            joining.add_done_callback(lambda _: _leave_later(client))
+            joining.add_done_callback(lambda _: leave_later(client))
             raise
         except MqttConnectError as error:
             raise LinkError(
                 f"the broker {self._name} refused us: {error}; check user name and password"
             ) from error
         except (aiomqtt.MqttError, OSError, ValueError) as error:
-            _leave_later(client)
+            leave_later(client)
             raise LinkClosed(f"the broker {self._name} should answer but did not: {error}") from error
 
     async def _listen(self, client: aiomqtt.Client, endpoint: Endpoint) -> None:
@@ -280,28 +278,6 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
             self.payloads.put_nowait((channel, payload))
 
 
-class _Client(aiomqtt.Client):
-    """aiomqtt 2.5 registers a socket for writing in a later turn of the loop, when it may be closed.
-
-    Then the loop reports a bad file descriptor, or worse: its number belongs to another connection.
-    """
-
-    def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
-        self._loop.call_soon_threadsafe(self._register_write, client, sock)
-
-    def _register_write(self, client: paho.Client, sock: Any) -> None:
-        if sock.fileno() < 0:
-            return
-        self._loop.add_writer(sock.fileno(), self._write, client)
-
-    def _write(self, client: paho.Client) -> None:
-        try:
-            client.loop_write()
-        except Exception as error:
-            if not self._disconnected.done():
-                self._disconnected.set_exception(error)
-
-
 class _Connection:
     """One stay at the broker. `lost` is done when it ends, and `inbox.payloads` ends with None."""
 
@@ -317,11 +293,11 @@ class _Connection:
                 await anext(aiter(self.client.messages))
         finally:
             self.inbox.payloads.put_nowait(None)
-            _hang_up(self.client)
+            hang_up(self.client)
 
     async def leave(self) -> None:
         """Say goodbye, for at most LEAVE_TIMEOUT seconds."""
-        await _leave(self.client)
+        await leave(self.client)
         self.lost.cancel()
         await asyncio.gather(self.lost, return_exceptions=True)
 
@@ -329,27 +305,3 @@ class _Connection:
 def _refused(code: object) -> bool:
     value = getattr(code, "value", code)
     return not isinstance(value, int) or value >= 128
-
-
-async def _leave(client: aiomqtt.Client) -> None:
-    client.timeout = LEAVE_TIMEOUT
-    with contextlib.suppress(aiomqtt.MqttError, OSError, ValueError):
-        await client.__aexit__(None, None, None)
-    _hang_up(client)
-
-
-def _hang_up(client: aiomqtt.Client) -> None:
-    # After bytes that are not MQTT both libraries leave the socket open and registered, and their
-    # callback then fails in an endless loop: whoever runs the broker could keep a core busy.
-    if client._client.socket() is not None:
-        client._client._sock_close()
-
-
-_leaving: set[asyncio.Task[None]] = set()
-
-
-def _leave_later(client: aiomqtt.Client) -> None:
-    # The event loop holds tasks weakly; the set keeps them until they are done.
-    task = asyncio.ensure_future(_leave(client))
-    _leaving.add(task)
-    task.add_done_callback(_leaving.discard)
