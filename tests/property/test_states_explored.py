@@ -5,21 +5,29 @@ before it commits, one is. docs/recovery.md has the numbers.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from property import recovery_model as model
 from property.recovery_model import Hub, Message3, Rules
 from property.state_graph import Budgets, Graph, Report
 
-from handfast.core import hub_session
+from handfast.core import constants, hub_session
 from handfast.core.hub_session import Key, Ring
 
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "recovery.md").read_text()
 #                          attempts, device_cuts, hub_cuts, telemetry, steps
 WHOLE = Budgets(2, 1, 1, 0, 0)
 
 
 def explored(budgets: Budgets, rules: Rules | None = None) -> Report:
     return Graph(budgets, rules or Rules()).explore()
+
+
+def documented(*cells: object) -> None:
+    """Fails unless docs/recovery.md has a table row that begins with these cells."""
+    row = "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |"
+    assert f"\n{row}" in DOCUMENT, f"docs/recovery.md lacks the row: {row}"
 
 
 def good(report: Report) -> bool:
@@ -41,8 +49,8 @@ def good(report: Report) -> bool:
 )
 def test_no_state_is_dead(budgets: Budgets) -> None:
     report = explored(budgets)
-    print(report)
     assert good(report), report
+    documented(*budgets, report.worlds, report.transitions, report.agreed, report.dead, report.stuck)
 
 
 def without_r1(ring: Ring, born: int) -> bool:
@@ -105,25 +113,29 @@ class PublishesFirst(Rules):
 
 DELETED = "the device holds a key that the hub has deleted"
 TWO_ACTIVE = "two different keys are active"
+SECOND_R_H = "a second r_H for one attempt"
 
 
 @pytest.mark.parametrize(
-    ("name", "function", "expected"),
+    ("rule", "name", "function", "expected"),
     [
-        ("accepts_message_3", without_r1, DELETED),
-        ("add_pending", without_r2, DELETED),
-        ("promote", without_r3, DELETED),
-        ("promote", without_r3_deletion, TWO_ACTIVE),
+        ("R1", "accepts_message_3", without_r1, DELETED),
+        ("R2", "add_pending", without_r2, DELETED),
+        ("R3, deleting later ones too", "promote", without_r3, DELETED),
+        ("R3, deleting nothing", "promote", without_r3_deletion, TWO_ACTIVE),
     ],
-    ids=["R1", "R2", "R3", "R3 deletes nothing"],
 )
 def test_dropping_a_rule_of_the_ring_makes_a_dead_state(
-    monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[..., object], expected: str
+    monkeypatch: pytest.MonkeyPatch,
+    rule: str,
+    name: str,
+    function: Callable[..., object],
+    expected: str,
 ) -> None:
     monkeypatch.setattr(hub_session, name, function)
     report = explored(WHOLE)
-    print(report)
     assert expected in report.violations and report.dead and report.stuck
+    documented(rule, report.worlds, report.dead, report.stuck, expected)
 
 
 def test_without_the_second_half_of_r2_pendings_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,15 +144,24 @@ def test_without_the_second_half_of_r2_pendings_pile_up(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("rules", "budgets", "expected"),
+    ("rule", "rules", "budgets", "expected"),
     [
-        (WithoutR4(), WHOLE, DELETED),
-        (WithoutR5(), Budgets(2, 1, 0, 0, 0), "a second r_H for one attempt"),
-        (PublishesFirst(), WHOLE, DELETED),
+        ("R4", WithoutR4(), WHOLE, DELETED),
+        ("R5, without hub cuts", WithoutR5(), Budgets(2, 1, 0, 0, 0), SECOND_R_H),
+        ("commit before publish", PublishesFirst(), WHOLE, DELETED),
     ],
-    ids=["R4", "R5", "publish first"],
 )
-def test_dropping_a_rule_of_the_hub_makes_a_dead_state(rules: Rules, budgets: Budgets, expected: str) -> None:
+def test_dropping_a_rule_of_the_hub_makes_a_dead_state(
+    rule: str, rules: Rules, budgets: Budgets, expected: str
+) -> None:
     report = explored(budgets, rules)
-    print(report)
     assert expected in report.violations and report.dead and report.stuck
+    documented(rule, report.worlds, report.dead, report.stuck, expected)
+
+
+def test_the_numbers_of_the_document_are_those_of_the_code() -> None:
+    rows = [line.split("|") for line in DOCUMENT.splitlines() if line.startswith("| ")]
+    numbers = {row[1].strip(): row[2].strip() for row in rows if "_" in row[1] and row[1].strip().isupper()}
+    assert len(numbers) >= 12
+    for name, value in numbers.items():
+        assert str(getattr(constants, name)) == value, name
