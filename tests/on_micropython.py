@@ -29,15 +29,18 @@ def test_files() -> list[Path]:
     return sorted(path for folder in folders for path in folder.glob("test_*.py"))
 
 
-def interpreter() -> list[str]:
-    """The command that takes a MicroPython program and its arguments; BuildError when there is none."""
+def interpreter(bits: int = 64) -> list[str]:
+    """The command that takes a MicroPython program and its arguments; BuildError when there is none.
+
+    With `bits` 32 it is a unix port with the words of a chip and nothing else will do.
+    """
     own = os.environ.get("MICROPYTHON")
-    if own:
+    if own and bits == 64:
         return [own, *HEAP.split()]
     try:
-        return [str(unix_port()), *HEAP.split()]
+        return [str(unix_port(bits)), *HEAP.split()]
     except BuildError as error:
-        if os.environ.get("CI") or shutil.which("node") is None or shutil.which("npm") is None:
+        if bits == 32 or os.environ.get("CI") or shutil.which("node") is None or shutil.which("npm") is None:
             raise
         print(f"{error}\nnpm's build stands in", file=sys.stderr)
     return _node()

@@ -7,9 +7,15 @@ import on_micropython
 import pytest
 
 
-@pytest.fixture(scope="module")
-def command() -> list[str]:
-    return on_micropython.interpreter()
+@pytest.fixture(scope="module", params=[64, 32], ids=lambda bits: f"{bits}_bit")
+def command(request: pytest.FixtureRequest) -> list[str]:
+    """An interpreter with the words of this machine, and one with the words of a chip where it can be built."""
+    try:
+        return on_micropython.interpreter(request.param)
+    except on_micropython.BuildError as error:
+        if request.param == 64:
+            raise
+        pytest.skip(f"32-bit MicroPython: {error}")
 
 
 def written(path: Path) -> int:

