@@ -174,8 +174,8 @@ class HubConfig(BaseSettings):
     suites: tuple[int, ...] = DEFAULT_SUITES
     """Cipher suites that are accepted; all need the same signature algorithm, that of the hub's key."""
 
-    linger_seconds: float = Field(default=0.005, ge=0, le=1)
-    """Under load a database transaction waits this long for company; it trades latency for CPU."""
+    linger_seconds: float = Field(default=0.1, ge=0, le=1)
+    """Under load a database transaction waits for company, at most this long; it trades latency for CPU."""
 
     mqtt: Mqtt = Mqtt()
     policy: Policy = Policy()

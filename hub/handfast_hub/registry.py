@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
@@ -37,11 +38,14 @@ from handfast_hub.registry_enrolment import (
 )
 from handfast_hub.registry_group import GroupCommit, Operation
 from handfast_hub.registry_operator import Operator
-from handfast_hub.registry_traffic import Answer, Command, Dispatch, RingReads, RootReads, Stored
+from handfast_hub.registry_reads import Stored
+from handfast_hub.registry_traffic import Answer, Command, Dispatch, RingReads, RootReads
 from handfast_hub.schema import devices, events
 from handfast_hub.tokens import TokenStock
 from handfast_hub.vault import open_vault
 
+# Devices that were granted a key and have not spoken yet, kept in memory.
+_FRESH_LIMIT = 10_000
 # What `watch` tells of. Enrolments are not among it: the hub that made them knows.
 WATCHED = ("admitted", "refused", "revoked", "token", "withdrawn", "command")
 # How often another process is looked for, in seconds; a look costs some 60 us.
@@ -75,6 +79,7 @@ class Registry:
         self._holder = registry_lease.holder_name(random(8))
         self._engine = engine
         self._poke = asyncio.Event()
+        self._fresh: OrderedDict[bytes, Stored] = OrderedDict()
         self._leased = False
         self._group = GroupCommit(engine, config.database, config.linger_seconds)
         delivery = DeliveryTransaction(vault, config.retention.readings, config.retention.events)
@@ -137,7 +142,15 @@ class Registry:
 
     async def pend(self, pending: Pending) -> Pended | Refusal:
         """Write a granted key before its message_4 leaves."""
-        return await self._group.submit(self._pend, pending)
+        outcome = await self._group.submit(self._pend, pending)
+        if isinstance(outcome, Pended):
+            # Its first record comes within seconds and need not read what was just written.
+            self._fresh.pop(pending.device_id, None)
+            if outcome.stored is not None:
+                self._fresh[pending.device_id] = outcome.stored
+                if len(self._fresh) > _FRESH_LIMIT:
+                    self._fresh.popitem(last=False)
+        return outcome
 
     async def answers(self, since: float) -> list[Answer]:
         """R5 over a restart: every message_4 that may be asked for again, of keys pending since then."""
@@ -145,7 +158,8 @@ class Registry:
 
     async def load(self, device_id: bytes, now: float) -> Stored | None:
         """A device with its ring; None when there is none. Read it once and keep it."""
-        return await self._group.submit(self._load, (device_id, now))
+        fresh = self._fresh.pop(device_id, None)
+        return fresh or await self._group.submit(self._load, (device_id, now))
 
     async def application_key(self, device_id: bytes, purpose: str) -> bytes:
         """32 bytes, the same as `Device.key(purpose)` there; LocalError when it is not onboarded."""
@@ -167,9 +181,9 @@ class Registry:
         """What a revoked device is answered with, on channel 0; empty after 24 hours."""
         return await self._group.submit(_LAST, (device_id, epoch, now))
 
-    async def waiting_commands(self, device_ids: Sequence[bytes], now: float) -> list[Command]:
-        """The commands that wait for these devices, oldest first."""
-        return await self._group.submit(_COMMANDS, (device_ids, now))
+    async def waiting_commands(self, device_id: bytes, now: float) -> list[Command]:
+        """The commands that wait for a device, oldest first."""
+        return await self._group.submit(_COMMANDS, (device_id, now))
 
     async def dispatch(self, dispatch: Dispatch) -> bool:
         """Mark a command as sent before its record leaves; False: send nothing."""
@@ -195,6 +209,8 @@ class Registry:
                     await self._group.submit(self._stock, None)
                 for change in changes:
                     self._seen = change.number
+                    if change.device_id is not None:
+                        self._fresh.pop(change.device_id, None)
                     yield change
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._poke.wait(), WATCH_SECONDS)

@@ -20,6 +20,7 @@ from handfast_hub import policy
 from handfast_hub.registry_keys import root_aad, seal_secret
 from handfast_hub.registry_reads import (
     DeviceRow,
+    Stored,
     TokenState,
     device_by_kid,
     devices_by_thumbprint,
@@ -80,9 +81,9 @@ class Pending(NamedTuple):
 
 
 class Pended(NamedTuple):
-    """The key is on the disk. `ring` is the whole ring, or None when older keys have to be loaded."""
+    """The key is on the disk. `stored` is the device now, or None when older keys have to be loaded."""
 
-    ring: Ring | None
+    stored: Stored | None
 
 
 class Refusal(NamedTuple):
@@ -233,10 +234,10 @@ class _Writes:
         for key in ring.pendings:
             if row is not None and key.attempt not in kept:
                 self._rows[_DELETE_KEY].append({"of_device": row.id, "of_attempt": key.attempt})
+        state: str = row.state if row is not None and row.state in (ADMITTED, ONBOARDED) else JOINING
         if row is None:
             self._rows[_INSERT_DEVICE].append(_new_device(item, after))
         else:
-            state = row.state if row.state in (ADMITTED, ONBOARDED) else JOINING
             self._rows[_UPDATE_DEVICE].append(
                 {
                     "of_device": row.id,
@@ -248,7 +249,10 @@ class _Writes:
                 }
             )
         self._rows[_INSERT_KEY].append(self._key(item))
-        return Pended(after if after.active is None and len(after.pendings) == 1 else None)
+        if after.active is not None or len(after.pendings) > 1:
+            return Pended(None)
+        label = "" if row is None else row.label
+        return Pended(Stored(item.device_id, item.credential.thumbprint, state, label, after))
 
     def bind(self, token: TokenState, item: Pending) -> None:
         """R6: the token takes this device, a shared one into its next slot."""

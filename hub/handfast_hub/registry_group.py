@@ -2,8 +2,8 @@
 
 A transaction costs the same for one enrolment as for fifty: a BEGIN, a few statements, one flush to
 the disk. So operations queue up; the thread takes all that wait, runs each kind once over all its
-items, commits, and only then resolves their futures. Under load it lingers a few milliseconds for
-company. Nothing is answered before the commit that makes it true.
+items, commits, and only then resolves their futures. Under load it lingers for company. Nothing is
+answered before the commit that makes it true.
 """
 
 import asyncio
@@ -38,6 +38,10 @@ class Operation(NamedTuple, Generic[Item, Outcome]):
 
 # More would hold the write lock for longer than another process likes to wait.
 _LARGEST_GROUP = 1024
+# Beyond this a larger group saves nothing: what is left are the costs of each row.
+_ENOUGH = 64
+# How long nobody has to come before lingering ends.
+_SLICE_SECONDS = 0.01
 
 
 class _Waiting(NamedTuple):
@@ -50,7 +54,7 @@ class GroupCommit:
     """Runs operations on a thread of its own. Made, used and closed on one event loop."""
 
     def __init__(self, engine: Engine, database: str, linger: float) -> None:
-        """`linger` seconds are spent waiting for company, only while there was some just before."""
+        """At most `linger` seconds are spent waiting for company; none when there was none just before."""
         self._engine = engine
         self._database = database
         self._linger = linger
@@ -84,8 +88,8 @@ class GroupCommit:
         company = False
         while True:
             first = self._queue.get()
-            if company and self._linger:
-                time.sleep(self._linger)
+            if company:
+                self._wait_for_company()
             group, last = self._take(first)
             company = len(group) > 1
             if group:
@@ -96,6 +100,17 @@ class GroupCommit:
                 if self._connection is not None:
                     self._connection.close()
                 return
+
+    def _wait_for_company(self) -> None:
+        """Linger while others come. Two callers who wait for each other's answers lose one slice."""
+        waited, seen = 0.0, 0
+        while waited < self._linger:
+            time.sleep(_SLICE_SECONDS)
+            waited += _SLICE_SECONDS
+            waiting = self._queue.qsize()
+            if waiting == seen or waiting >= _ENOUGH:
+                return
+            seen = waiting
 
     def _take(self, first: _Waiting | None) -> tuple[list[_Waiting], bool]:
         """Everything that waits, and whether it is the end."""

@@ -7,7 +7,7 @@ devices that it reads, on a database that has such locks.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -58,6 +58,16 @@ _BINDINGS = Read(
         bindings.c.token_id.in_(token_ids), bindings.c.thumbprint.in_(thumbprints)
     )
 )
+
+
+class Stored(NamedTuple):
+    """A device as traffic needs it; `ring` has no key when the device was shut out."""
+
+    device_id: bytes
+    thumbprint: bytes
+    state: str
+    label: str
+    ring: Ring
 
 
 def devices_by_thumbprint(connection: Connection, thumbprints: Iterable[bytes]) -> dict[bytes, DeviceRow]:

@@ -65,7 +65,7 @@ class Read:
 
     def __init__(self, build: Callable[..., sa.Select[Any]]) -> None:
         self._build = build
-        self._compiled: dict[tuple[str, int, int], tuple[str, tuple[str, ...] | None]] = {}
+        self._compiled: dict[tuple[str, int, int], tuple[str, tuple[str, ...] | None, dict[str, Any]]] = {}
         self._row: Callable[[Iterable[Any]], Row] | None = None
 
     def rows(self, connection: Connection, *lists: Sequence[Any]) -> list[Row]:
@@ -77,12 +77,13 @@ class Read:
         key = (connection.dialect.name, len(lists), size)
         if key not in self._compiled:
             self._compiled[key] = self._compile(connection, len(lists), size)
-        sql, order = self._compiled[key]
+        sql, order, constants = self._compiled[key]
         # The last value again and again: IN does not mind.
         padded = [[*values, *[values[-1]] * (size - len(values))] for values in lists]
         named = {
             f"v{at}_{index}": value for at, values in enumerate(padded) for index, value in enumerate(values)
         }
+        named.update(constants)
         cursor = connection.connection.cursor()
         try:
             cursor.execute(sql, named if order is None else [named[name] for name in order])
@@ -92,7 +93,9 @@ class Read:
         row = self._row
         return [] if row is None else list(map(row, found))
 
-    def _compile(self, connection: Connection, count: int, size: int) -> tuple[str, tuple[str, ...] | None]:
+    def _compile(
+        self, connection: Connection, count: int, size: int
+    ) -> tuple[str, tuple[str, ...] | None, dict[str, Any]]:
         lists: list[list[sa.BindParameter[Any]]]
         lists = [[sa.bindparam(f"v{at}_{index}") for index in range(size)] for at in range(count)]
         statement = self._build(*lists)
@@ -100,7 +103,9 @@ class Read:
             self._row = _row_type([str(column.key) for column in statement.selected_columns])
         compiled = statement.compile(dialect=connection.dialect)
         order = compiled.positiontup
-        return str(compiled), None if order is None else tuple(order)
+        lent = {bind.key for each in lists for bind in each}
+        constants = {name: value for name, value in compiled.params.items() if name not in lent}
+        return str(compiled), None if order is None else tuple(order), constants
 
 
 def _tuple_of(name: str) -> Callable[[Mapping[str, Any]], tuple[Any]]:

@@ -14,19 +14,10 @@ from handfast.core.hub_session import Ring
 from handfast_hub.registry_delivery import live_keys
 from handfast_hub.registry_enrolment import Refusal
 from handfast_hub.registry_keys import root_aad
-from handfast_hub.registry_reads import devices_by_id, rings
+from handfast_hub.registry_reads import Stored, devices_by_id, rings
+from handfast_hub.registry_statements import Read
 from handfast_hub.schema import EXPIRED, QUEUED, SENT, SHUT_OUT, commands, devices, farewells, keys
 from handfast_hub.vault import Vault
-
-
-class Stored(NamedTuple):
-    """A device as traffic needs it; `ring` has no key when the device was shut out."""
-
-    device_id: bytes
-    thumbprint: bytes
-    state: str
-    label: str
-    ring: Ring
 
 
 class Command(NamedTuple):
@@ -73,15 +64,13 @@ _ROOTS = (
     .join(keys, sa.and_(keys.c.device == devices.c.id, keys.c.active == 1))
     .where(devices.c.device_id.in_(sa.bindparam("values", expanding=True)))
 )
-_QUEUED = (
-    sa.select(commands.c.id, devices.c.device_id, commands.c.data, commands.c.expires_at)
-    .join(devices, devices.c.id == commands.c.device)
-    .where(
-        commands.c.state == QUEUED,
-        commands.c.expires_at > sa.bindparam("now"),
-        devices.c.device_id.in_(sa.bindparam("values", expanding=True)),
+_QUEUED = Read(
+    lambda device_ids: (
+        sa.select(commands.c.id, devices.c.device_id, commands.c.data, commands.c.expires_at)
+        .join(devices, devices.c.id == commands.c.device)
+        .where(commands.c.state == QUEUED, devices.c.device_id.in_(device_ids))
+        .order_by(commands.c.id)
     )
-    .order_by(commands.c.id)
 )
 _STATES = sa.select(commands.c.id, commands.c.state, commands.c.expires_at).where(
     commands.c.id.in_(sa.bindparam("values", expanding=True))
@@ -171,15 +160,15 @@ def reserve(connection: Connection, items: Sequence[Ring]) -> list[Refusal | Non
     return outcomes
 
 
-def waiting_commands(
-    connection: Connection, items: Sequence[tuple[Sequence[bytes], float]]
-) -> list[list[Command]]:
-    """For each (device_ids, now) the commands that wait, oldest first."""
-    answers = []
-    for device_ids, now in items:
-        rows = connection.execute(_QUEUED, {"values": list(device_ids), "now": now})
-        answers.append([Command._make(row) for row in rows])
-    return answers
+def waiting_commands(connection: Connection, items: Sequence[tuple[bytes, float]]) -> list[list[Command]]:
+    """For each (device_id, now) the commands that wait, oldest first."""
+    found: dict[bytes, list[Command]] = {}
+    for row in _QUEUED.rows(connection, [device_id for device_id, _ in items]):
+        found.setdefault(row.device_id, []).append(Command._make(row))
+    return [
+        [command for command in found.get(device_id, ()) if now < command.expires_at]
+        for device_id, now in items
+    ]
 
 
 def dispatch(connection: Connection, items: Sequence[Dispatch]) -> list[bool]:

@@ -30,7 +30,8 @@ from handfast.ports import Clock, Crypto
 from handfast_hub.metrics import METRICS
 from handfast_hub.registry import Registry
 from handfast_hub.registry_delivery import Delivery
-from handfast_hub.registry_traffic import Command, Dispatch, Stored
+from handfast_hub.registry_reads import Stored
+from handfast_hub.registry_traffic import Command, Dispatch
 
 _LOG = structlog.get_logger("handfast.hub.traffic")
 
@@ -214,7 +215,7 @@ class Traffic:
     async def _send_commands(self, device_id: bytes, device: _Device) -> None:
         if device.ring.active is None:
             return
-        for command in await self._registry.waiting_commands([device_id], time.time()):
+        for command in await self._registry.waiting_commands(device_id, time.time()):
             await self._send_command(device_id, device, command)
 
     async def _send_command(self, device_id: bytes, device: _Device, command: Command) -> None:

@@ -75,3 +75,25 @@ def test_the_same_tables_can_be_written_for_postgresql() -> None:
     ]
     assert "BYTEA" in "".join(texts)
     assert "id BIGSERIAL NOT NULL" in "".join(texts)
+
+
+def test_every_hot_statement_can_be_written_for_postgresql() -> None:
+    import inspect
+
+    from sqlalchemy.dialects import postgresql
+
+    from handfast_hub import backup, registry_delivery, registry_enrolment, registry_reads, registry_traffic
+    from handfast_hub.registry_statements import Read, Write
+
+    modules = (backup, registry_delivery, registry_enrolment, registry_reads, registry_traffic)
+    found = {name: value for module in modules for name, value in vars(module).items()}
+    texts = []
+    for value in found.values():
+        if isinstance(value, Write):
+            texts.append(str(value._statement.compile(dialect=postgresql.dialect())))
+        elif isinstance(value, Read):
+            count = len(inspect.signature(value._build).parameters)
+            lists = [[sa.bindparam(f"v{at}_{index}") for index in range(2)] for at in range(count)]
+            texts.append(str(value._build(*lists).compile(dialect=postgresql.dialect())))
+    assert len(texts) > 20
+    assert all(text.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE") for text in texts)

@@ -14,7 +14,7 @@ from world import NOW, Speaker, admit, credential, deliver, granted, onboard, pe
 
 from handfast.core.errors import KeystoreError, LocalError
 from handfast.core.topics import CONTROL, TELEMETRY
-from handfast_hub import policy, registry_engine, registry_lease
+from handfast_hub import policy, registry_engine, registry_group, registry_lease
 from handfast_hub.config import HubConfig
 from handfast_hub.installation import create_hub
 from handfast_hub.registry import Registry
@@ -383,11 +383,11 @@ async def test_a_command_is_sent_once_and_answered_by_the_record_that_it_went_ou
     await admit(registry, 1)
     ring = await onboard(registry, 1)
     number = await registry.operator.command(NewCommand(ring.device_id, b"open", NOW + 60, NOW))
-    (command,) = await registry.waiting_commands([ring.device_id], NOW)
+    (command,) = await registry.waiting_commands(ring.device_id, NOW)
     assert (command.number, command.data) == (number, b"open")
     assert await registry.dispatch(Dispatch(number, 0, 7, NOW))
     assert not await registry.dispatch(Dispatch(number, 0, 8, NOW))
-    assert await registry.waiting_commands([ring.device_id], NOW) == []
+    assert await registry.waiting_commands(ring.device_id, NOW) == []
     result = world.opened(ring, 3, Speaker(ring.device_id, 1).record(0, 1, 3, b"answer"))
     response = Response(0, 7, 0, b"opened")
     assert await registry.deliver(Delivery(ring, result, 3, None, response, NOW)) is None
@@ -399,7 +399,7 @@ async def test_a_command_that_waited_too_long_is_never_sent(registry: Registry) 
     await admit(registry, 1)
     ring = await onboard(registry, 1)
     number = await registry.operator.command(NewCommand(ring.device_id, b"open", NOW + 60, NOW))
-    assert await registry.waiting_commands([ring.device_id], NOW + 60) == []
+    assert await registry.waiting_commands(ring.device_id, NOW + 60) == []
     assert not await registry.dispatch(Dispatch(number, 0, 7, NOW + 60))
     assert await registry.expire_commands(NOW + 60) == 1
     assert (await registry.operator.find_command(number)).state == "expired"
@@ -488,6 +488,38 @@ async def test_one_item_that_fails_does_not_spoil_its_group(registry: Registry) 
         return [connection.exec_driver_sql("SELECT restores FROM hub").scalar_one() for _ in items]
 
     assert await group.submit(Operation(read, reading=True), None) == 5
+
+
+async def test_under_load_a_transaction_waits_for_company_and_alone_it_does_not(
+    config: HubConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_group, "_SLICE_SECONDS", 0.1)
+    registry = await Registry.open(config.model_copy(update={"linger_seconds": 0.1}), world.crypto)
+    naps: list[float] = []
+    monkeypatch.setattr(registry_group.time, "sleep", lambda seconds: naps.append(seconds))
+
+    def count(_: Connection, items: "list[int]") -> "list[int]":
+        return [len(items)] * len(items)
+
+    operation: Operation[int, int] = Operation(count)
+    for number in range(3):
+        assert await registry._group.submit(operation, number) == 1
+    assert naps == []
+    gate = threading.Event()
+
+    def wait(_: Connection, items: "list[None]") -> "list[None]":
+        gate.wait(10)
+        return items
+
+    busy = registry._group.submit(Operation(wait), None)
+    together = [registry._group.submit(operation, number) for number in range(5)]
+    gate.set()
+    await busy
+    sizes = await asyncio.gather(*together)
+    assert max(sizes) > 1
+    await registry._group.submit(operation, 0)
+    assert naps[0] == 0.1
+    await registry.close()
 
 
 async def test_a_caller_who_left_does_not_hold_up_the_others(registry: Registry) -> None:

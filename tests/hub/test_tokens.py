@@ -47,13 +47,13 @@ async def test_a_single_token_admits_one_device_and_is_consumed_when_it_speaks(r
     assert (await registry.admission(question(1, token.token_id, now))).token == policy.LIVE
     outcome = await join(registry, 1, token, now=now)
     assert isinstance(outcome, Pended)
-    assert outcome.ring is not None
+    assert outcome.stored is not None
     assert await state_of(registry, token) == "bound"
     assert (await registry.admission(question(1, token.token_id, now))).token == policy.BOUND
     assert (await registry.admission(question(2, token.token_id, now))).token == policy.ELSEWHERE
     assert [device.state for device in await registry.operator.devices()] == [JOINING]
-    record = Speaker(outcome.ring.device_id, 1).record(0, 0, TELEMETRY, b"x")
-    assert (await deliver(registry, outcome.ring, TELEMETRY, record, now=now))[1] is None
+    record = Speaker(outcome.stored.device_id, 1).record(0, 0, TELEMETRY, b"x")
+    assert (await deliver(registry, outcome.stored.ring, TELEMETRY, record, now=now))[1] is None
     assert await state_of(registry, token) == "used"
     assert [device.state for device in await registry.operator.devices()] == [ONBOARDED]
     assert (await registry.admission(question(1, token.token_id, now))).token == policy.BOUND
@@ -84,12 +84,12 @@ async def test_a_bound_token_gives_its_device_an_hour_to_finish(registry: Regist
     (token,) = await registry.operator.mint(single())
     outcome = await join(registry, 1, token)
     assert isinstance(outcome, Pended)
-    assert outcome.ring is not None
-    record = Speaker(outcome.ring.device_id, 1).record(0, 0, TELEMETRY, b"x")
+    assert outcome.stored is not None
+    record = Speaker(outcome.stored.device_id, 1).record(0, 0, TELEMETRY, b"x")
     too_late = NOW + 60 + BOUND_TOKEN_GRACE
-    _, refusal = await deliver(registry, outcome.ring, TELEMETRY, record, now=too_late)
+    _, refusal = await deliver(registry, outcome.stored.ring, TELEMETRY, record, now=too_late)
     assert refusal == Refusal(None, "its token expired before it spoke")
-    _, refusal = await deliver(registry, outcome.ring, TELEMETRY, record, now=too_late - 1)
+    _, refusal = await deliver(registry, outcome.stored.ring, TELEMETRY, record, now=too_late - 1)
     assert refusal is None
 
 
@@ -99,14 +99,14 @@ async def test_a_withdrawn_token_admits_nobody_and_its_pending_key_is_not_promot
     used, unused = [(await registry.operator.mint(single()))[0] for _ in range(2)]
     outcome = await join(registry, 1, used)
     assert isinstance(outcome, Pended)
-    assert outcome.ring is not None
+    assert outcome.stored is not None
     for token in (used, unused):
         await registry.operator.withdraw(token.token_id)
         assert await state_of(registry, token) == "withdrawn"
         with pytest.raises(LocalError, match="taken back"):
             await registry.operator.withdraw(token.token_id)
-    record = Speaker(outcome.ring.device_id, 1).record(0, 0, TELEMETRY, b"x")
-    assert (await deliver(registry, outcome.ring, TELEMETRY, record))[1] == Refusal(
+    record = Speaker(outcome.stored.device_id, 1).record(0, 0, TELEMETRY, b"x")
+    assert (await deliver(registry, outcome.stored.ring, TELEMETRY, record))[1] == Refusal(
         None, "its token was withdrawn"
     )
     assert isinstance(await join(registry, 2, unused), Refusal)

@@ -85,7 +85,7 @@ async def granted(registry: Registry, number: int, **other: Any) -> Ring:
     epoch = other.pop("epoch", standing.epoch)
     outcome = await registry.pend(pending(number, device_id=device_id, epoch=epoch, **other))
     assert isinstance(outcome, Pended), outcome
-    return outcome.ring or await ring_of(registry, device_id)
+    return await ring_of(registry, device_id)
 
 
 async def ring_of(registry: Registry, device_id: bytes) -> Ring:
