@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="module", params=[64, 32], ids=lambda bits: f"{bits}_bit")
 def command(request: pytest.FixtureRequest) -> list[str]:
-    """An interpreter with the words of this machine, and one with the words of a chip where it can be built."""
+    """A MicroPython with the words of this machine, and where it can be built one with those of a chip."""
     try:
         return on_micropython.interpreter(request.param)
     except on_micropython.BuildError as error:

@@ -76,9 +76,10 @@ def _make(source: Path, folder: Path, switches: list[str]) -> None:
 def _need_32_bit() -> None:
     command = ["cc", "-m32", "-x", "c", "-o", os.devnull, "-"]
     program = '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n'
+    found = shutil.which("cc") is not None
     if (
-        shutil.which("cc") is None
-        or subprocess.run(command, input=program, capture_output=True, text=True).returncode
+        not found
+        or subprocess.run(command, input=program.encode(), capture_output=True, check=False).returncode
     ):
         raise BuildError("the C compiler makes no 32-bit programs here; Debian's gcc-multilib would")
 
