@@ -132,7 +132,8 @@ def _copy(source: Path, target: Path) -> None:
         _sync(target)
     except sqlite3.Error as error:
         _remove(target)
-        raise explain(error, str(source)) from None
+        full = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR"))
+        raise explain(error, str(target if full else source)) from None
     except BaseException:
         _remove(target)
         raise

@@ -171,10 +171,12 @@ class Registry:
 
     async def deliver(self, delivery: Delivery) -> Refusal | None:
         """Commit an opened record; None for done. After a refusal the ring has to be loaded anew."""
+        self._fresh.pop(delivery.before.device_id, None)
         return await self._group.submit(self._deliver, delivery)
 
     async def reserve(self, ring: Ring) -> Refusal | None:
         """Commit the send bound of the active key before a record beyond the old one leaves."""
+        self._fresh.pop(ring.device_id, None)
         return await self._group.submit(_RESERVE, ring)
 
     async def last_records(self, device_id: bytes, epoch: int, now: float) -> list[bytes]:

@@ -20,7 +20,7 @@ from handfast_hub.installation import create_hub
 from handfast_hub.registry import Registry
 from handfast_hub.registry_delivery import Delivery
 from handfast_hub.registry_engine import RegistryError, RegistryLocked
-from handfast_hub.registry_enrolment import Question, Refusal
+from handfast_hub.registry_enrolment import Pended, Question, Refusal
 from handfast_hub.registry_group import Operation
 from handfast_hub.registry_operator import NewCommand
 from handfast_hub.registry_traffic import Dispatch
@@ -242,6 +242,19 @@ async def test_a_window_is_on_the_disk_before_its_record_is_delivered(registry: 
     for piv in (0, 5, 3, 9):
         with pytest.raises(Exception, match="accepted before"):
             world.opened(loaded, TELEMETRY, speaker.record(0, piv, TELEMETRY, b"x"))
+
+
+async def test_what_was_kept_for_the_first_record_is_not_read_after_it(registry: Registry) -> None:
+    await admit(registry, 1)
+    standing = await registry.admission(question(1))
+    assert standing.device_id is not None
+    outcome = await registry.pend(pending(1, device_id=standing.device_id))
+    assert isinstance(outcome, Pended)
+    assert outcome.stored is not None
+    ring = outcome.stored.ring
+    record = Speaker(ring.device_id, 1).record(0, 0, TELEMETRY, b"x")
+    after, _ = await deliver(registry, ring, TELEMETRY, record)
+    assert (await ring_of(registry, ring.device_id)).active.window == after.active.window
 
 
 async def test_several_records_of_one_device_share_a_group(registry: Registry) -> None:
