@@ -6,6 +6,7 @@ is left.
 """
 
 from handfast.core import constants, device_session, hub_session
+from handfast.core.hub_session import Key, Previous, Ring
 from handfast.core.key_cache import KeyCache
 from handfast.core.plaintexts import decode_control, encode_control
 from handfast.core.root_key import RootKeys
@@ -13,7 +14,7 @@ from handfast.core.topics import CONTROL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from handfast.core.hub_session import Opened, Ring
+    from handfast.core.hub_session import Opened
     from handfast.ports import Crypto
 
 DEVICE_ID = b"device-1"
@@ -27,6 +28,21 @@ def attempt(number: int) -> bytes:
 def root_keys(number: int) -> RootKeys:
     """What the handshake of attempt `number` gave to both sides."""
     return RootKeys(b"K" + bytes([number]) * 63, b"T" + bytes([number]) * 63)
+
+
+def read_again(ring: Ring, now: float) -> Ring:
+    """A committed ring as it comes out of storage: each key goes on from its bound."""
+
+    def key_again(key: Key) -> Key:
+        old = key.previous
+        if old is not None:
+            old = Previous(old.epoch, old.key, old.civ, old.window, now + constants.OLD_EPOCH_LIFETIME)
+        bound = key.send_bound
+        return Key(*key[:6], bound, bound, key.window, old, key.failures)
+
+    active = None if ring.active is None else key_again(ring.active)
+    pendings = tuple([key_again(key) for key in ring.pendings])
+    return Ring(ring.device_id, active, pendings, ring.highest_epoch, ring.lookahead)
 
 
 class Device:
@@ -84,7 +100,7 @@ class Hub:
         self.keys = KeyCache(crypto, 16)
         self.ring = hub_session.empty(DEVICE_ID)
         self.delivered: "list[tuple[int, bytes]]" = []
-        self.disk: "tuple[bytes | None, list[bytes], int, int]" = (None, [], -1, 1)
+        self.disk = self.ring
 
     def grant(self, number: int, born: int, have: "bytes | None" = None) -> int:
         """The pending transaction of attempt `number`; gives the epoch."""
@@ -93,22 +109,12 @@ class Hub:
         self.commit(hub_session.add_pending(self.ring, key, have))
         return epoch
 
-    def commit(self, ring: "Ring") -> None:
-        self.ring = ring
-        active = None if ring.active is None else hub_session.encode_key(ring.active)
-        pendings = [hub_session.encode_key(key) for key in ring.pendings]
-        self.disk = (active, pendings, ring.highest_epoch, ring.lookahead)
+    def commit(self, ring: Ring) -> None:
+        self.ring = self.disk = ring
 
     def restart(self, now: float = 0.0) -> None:
-        active, pendings, highest, lookahead = self.disk
         self.keys = KeyCache(self.crypto, 16)
-        self.ring = hub_session.Ring(
-            DEVICE_ID,
-            None if active is None else hub_session.decode_key(active, now),
-            tuple([hub_session.decode_key(key, now) for key in pendings]),
-            highest,
-            lookahead,
-        )
+        self.ring = read_again(self.disk, now)
 
     def receive(self, channel: int, record: bytes, now: float = 0.0) -> "Opened":
         """Open, commit with what was delivered, answer fin and hello into `outbox`."""

@@ -4,7 +4,7 @@ from host_crypto import crypto
 from joined import DEVICE_ID, Device, active, attempt, enrolled, meet, root_keys
 from refusal import refused
 
-from handfast.core import cbor, constants, hub_session
+from handfast.core import constants, hub_session
 from handfast.core.errors import (
     AuthenticationError,
     DecodeError,
@@ -228,10 +228,10 @@ def test_the_epoch_before_can_open_and_not_seal() -> None:
     secret = hub.ring.active.secret
     device.restart(10.0)
     hub.receive(*device.frames(10.0)[0])
-    stored = hub_session.encode_key(hub.ring.active)
-    assert secret not in stored
-    sender = record_keys(crypto, -21, secret, b"\x01")[0]
-    assert sender not in stored
+    kept = hub.disk.active
+    secrets = (kept.secret, kept.previous.key, kept.previous.civ)
+    assert secret not in secrets
+    assert record_keys(crypto, -21, secret, b"\x01")[0] not in secrets
 
 
 def test_an_ordered_channel_does_not_go_back_an_epoch() -> None:
@@ -273,7 +273,7 @@ def test_a_bound_is_committed_before_its_numbers_are_used() -> None:
         if sealed.reserved:
             reserved.append(sealed.piv)
             hub.commit(sealed.ring)
-        assert sealed.piv < hub_session.decode_key(hub.disk[0], 0.0).send_bound
+        assert sealed.piv < hub.disk.active.send_bound
         hub.ring = sealed.ring
     assert reserved == [1024, 2048]
 
@@ -456,25 +456,7 @@ def test_a_restored_hub_finds_a_device_whose_pending_was_promoted_since() -> Non
     assert opened.promoted and opened.stepped and hub.ring.active.epoch == 1
 
 
-# Storage
-
-
-def test_a_stored_key_comes_back_and_goes_on_from_its_bound() -> None:
-    device, hub = active(crypto)
-    device.restart(10.0)
-    meet(device, hub, 10.0)
-    before = hub.ring.active
-    found = hub_session.decode_key(hub_session.encode_key(before), 20.0)
-    assert found.send_next == found.send_bound == before.send_bound
-    assert found.previous.until == 80.0
-    for name in ("attempt", "born", "suite", "epoch", "secret", "send_base", "window", "failures"):
-        assert getattr(found, name) == getattr(before, name), name
-
-
-def test_other_bytes_than_a_stored_key_are_refused() -> None:
-    whole = hub_session.encode_key(key(1, 1, 0))
-    for item in (whole[:-1], whole + b"\x00", b"", cbor.encode([1] * 9), cbor.encode({})):
-        refused(DecodeError, hub_session.decode_key, item, 0.0)
+# The cache
 
 
 def test_the_cache_forgets_devices_that_nobody_asks_for() -> None:

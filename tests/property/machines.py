@@ -9,6 +9,7 @@ after its next commit. All random bytes are counted, so one run is a function of
 import hashlib
 from typing import Any
 
+from joined import read_again
 from pair import counting_random, identity
 
 from handfast.core import constants, device_session, ead, events, hub_session, messages, root_key
@@ -160,7 +161,7 @@ class Hub:
         self.delivered: list[bytes] = []
         self.cut_before_publish = False
         # On disk: the keys of the ring, and message_4 of each by (C_R, hash of message_3).
-        self._disk: tuple[Any, ...] = (None, (), -1, 1)
+        self._disk = hub_session.empty(DEVICE_ID)
         self._answers: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
         self._crypto = crypto
         self._random = counting_random(crypto, b"hub")
@@ -169,23 +170,15 @@ class Hub:
     def cut(self, now: float) -> None:
         """Power goes and comes back."""
         self.cut_before_publish = False
-        active, pendings, highest, lookahead = self._disk
         self.keys = KeyCache(self._crypto, 4)
         self._responders: dict[bytes, tuple[Responder, int]] = {}
         self._seen: dict[bytes, bytes] = {}
-        self.ring = Ring(
-            DEVICE_ID,
-            None if active is None else hub_session.decode_key(active, now),
-            tuple(hub_session.decode_key(key, now) for key in pendings),
-            highest,
-            lookahead,
-        )
+        self.ring = read_again(self._disk, now)
 
     def attempts(self) -> list[bytes]:
         """The attempts of all keys on disk."""
-        active, pendings, _, _ = self._disk
-        stored = [key for key in (active, *pendings) if key is not None]
-        return [hub_session.decode_key(key, 0.0).attempt for key in stored]
+        keys = (self._disk.active, *self._disk.pendings)
+        return [key.attempt for key in keys if key is not None]
 
     def receive(self, payload: Payload, now: float) -> list[Payload]:
         """What a payload makes it send, after its commit."""
@@ -265,10 +258,7 @@ class Hub:
         return [(None, message_4)]
 
     def _commit(self, ring: Ring) -> None:
-        self.ring = ring
-        active = None if ring.active is None else hub_session.encode_key(ring.active)
-        pendings = tuple(hub_session.encode_key(key) for key in ring.pendings)
-        self._disk = (active, pendings, ring.highest_epoch, ring.lookahead)
+        self.ring = self._disk = ring
         kept = self.attempts()
         self._answers = {name: item for name, item in self._answers.items() if item[1] in kept}
 

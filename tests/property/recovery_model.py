@@ -14,7 +14,9 @@ its commit, and a step of it has a twin that crashes in between.
 
 import hashlib
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+from joined import read_again
 
 from handfast.core import constants, device_session, hub_session
 from handfast.core.device_session import DeviceSession, Store
@@ -179,24 +181,9 @@ def new_hub() -> Hub:
     return Hub(hub_session.empty(DEVICE_ID), frozenset(), 0, (), ())
 
 
-def restored_from_disk(ring: Ring) -> Ring:
-    """What a restart finds: every change of a ring was committed, its counter in memory is gone."""
-    active, pendings = ring.active, ring.pendings
-    again: Callable[[hub_session.Key], hub_session.Key] = lambda key: hub_session.decode_key(  # noqa: E731
-        hub_session.encode_key(key), 0.0
-    )
-    return Ring(
-        ring.device_id,
-        None if active is None else again(active),
-        tuple(again(key) for key in pendings),
-        ring.highest_epoch,
-        ring.lookahead,
-    )
-
-
 def hub_restarts(hub: Hub) -> Hub:
-    """Handshakes in memory are gone."""
-    return Hub(restored_from_disk(hub.ring), frozenset(), hub.born, hub.answers, hub.grants)
+    """Every change of a ring was committed; handshakes in memory and counters are gone."""
+    return Hub(read_again(hub.ring, 0.0), frozenset(), hub.born, hub.answers, hub.grants)
 
 
 def attempts_of(ring: Ring) -> "list[bytes]":

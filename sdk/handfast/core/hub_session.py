@@ -18,11 +18,10 @@ the active one first: at most the active one and two pendings.
 from collections import namedtuple
 
 from handfast.core import constants
-from handfast.core.cbor import decode, encode
 from handfast.core.errors import DecodeError, LocalError, PeerError, ReplayError, UnexpectedMessageError
 from handfast.core.plaintexts import encode_control
 from handfast.core.records import decode_header
-from handfast.core.replay import FRESH, accept, check, decode_window, encode_window, overtaken
+from handfast.core.replay import FRESH, accept, check, overtaken
 from handfast.core.root_key import MAX_EPOCH
 from handfast.core.topics import CONTROL
 
@@ -237,34 +236,6 @@ def restored(ring: Ring, start: int = 0) -> Ring:
         keys.append(Key(attempt, born, suite, epoch, secret, base, base, base, key.window, None, failures))
     active = keys.pop(0) if ring.active is not None else None
     return Ring(ring.device_id, active, tuple(keys), ring.highest_epoch, constants.RESTORED_EPOCHS_AHEAD)
-
-
-def encode_key(key: Key) -> bytes:
-    """The key as it is stored: secret bytes, about 200 of them, to be sealed by the vault."""
-    previous = key.previous
-    if previous is not None:
-        previous = [previous.epoch, previous.key, previous.civ, encode_window(previous.window)]
-    window = encode_window(key.window)
-    item = [key.attempt, key.born, key.suite, key.epoch, key.secret, key.send_base, key.send_bound, window]
-    return encode(item + [previous, key.failures])
-
-
-def decode_key(data: bytes, now: float) -> Key:
-    """The key out of storage; DecodeError for bytes that `encode_key` did not give.
-
-    It goes on from the bound, because nobody knows which reserved numbers were used; so read a key
-    once and keep it. An epoch before is opened for another 60 s.
-    """
-    item = decode(data)
-    if not isinstance(item, list) or len(item) != 10:
-        raise DecodeError("a stored key is an array of ten")
-    attempt, born, suite, epoch, secret, base, bound, window, previous, failures = item
-    if previous is not None:
-        until = now + constants.OLD_EPOCH_LIFETIME
-        previous = Previous(previous[0], previous[1], previous[2], decode_window(previous[3]), until)
-    return Key(
-        attempt, born, suite, epoch, secret, base, bound, bound, decode_window(window), previous, failures
-    )
 
 
 def _keys(ring: Ring) -> "list[Key]":
