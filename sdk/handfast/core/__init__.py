@@ -3,7 +3,7 @@
 Bytes and text     errors  constants  cbor  cose  codes  topics  frames
 What is agreed     suites  key_schedule  credentials  messages  ead  root_key
 The handshake      states  events  initiator  responder  offer  sealed_messages  resend
-After it           records  replay  device_session  hub_session
+After it           records  replay  plaintexts  stored_session  device_session  key_cache  hub_session
 Randomness         entropy  health_tests
 
 Every file runs unchanged on CPython and on MicroPython; docs/dialect.md says what that asks.
