@@ -111,8 +111,7 @@ class Initiator:
         message = messages.Message1(self._method.number, self._suites_i, self._g_x, self._c_i, [])
         if self._suite.mandatory_items:
             want = WANT_VALUE if self._hub_credential is None else WANT_KID
-            gate = offer.make_gate(self._crypto, self._hub_id, self._token, want, message)
-            message = messages.Message1(message.method, message.suites_i, message.g_x, message.c_i, [gate])
+            message = offer.with_gate(self._crypto, self._hub_id, self._token, want, message)
         self._message_1 = messages.encode_message_1(message)
         self._resend.begin(self._c_i[-1], now)
         self._send(messages.Frame(None, self._message_1, None), now)
@@ -308,13 +307,11 @@ class Initiator:
         # Anybody could have written it. It may end this attempt, which costs what dropping our
         # messages costs; the next attempt is as strong as this one (RFC 9528 section 6.3: the hub
         # sees in SUITES_I when a better suite was passed over, and refuses).
-        if (self.state, error.code) == (states.WAIT_MESSAGE_2, errors.ERR_WRONG_SUITE):
+        situation = self.state, error.code
+        if situation == (states.WAIT_MESSAGE_2, errors.ERR_WRONG_SUITE):
             text = "the hub does not take suite %d; it offers %s" % (self._suite.number, list(error.info))
             self._fail("wrong_suite", errors.UnsupportedSuiteError(text, error.info))
-        elif self._by_kid and (self.state, error.code) == (
-            states.WAIT_MESSAGE_4,
-            errors.ERR_UNKNOWN_CREDENTIAL,
-        ):
+        elif situation == (states.WAIT_MESSAGE_4, errors.ERR_UNKNOWN_CREDENTIAL) and self._by_kid:
             text = "the hub does not know our credential by its kid"
             self._fail("unknown_credential", errors.UnknownCredentialError(text))
         else:

@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from handfast.ports import Crypto
 
 
-def make_gate(
+def with_gate(
     crypto: "Crypto", hub_id: bytes, token: "Token | None", want: int, message_1: Message1
-) -> "tuple[int, bytes]":
-    """The GATE item for `message_1`: of kind 1 when there is a token. `want` is WANT_KID or WANT_VALUE."""
+) -> Message1:
+    """`message_1` with its GATE item: of kind 1 when there is a token. `want` is WANT_KID or WANT_VALUE."""
     mac = ead.gate_mac(crypto, ead.gate_key(crypto, hub_id, token), _without_ead(message_1))
     if token is None:
-        return ead.encode_gate(ead.Gate(GATE_BY_HUB_ID, want, mac, None))
-    return ead.encode_gate(ead.Gate(GATE_BY_TOKEN, want, mac, token.token_id))
+        gate = ead.Gate(GATE_BY_HUB_ID, want, mac, None)
+    else:
+        gate = ead.Gate(GATE_BY_TOKEN, want, mac, token.token_id)
+    method, suites_i, g_x, c_i, _ = message_1
+    return Message1(method, suites_i, g_x, c_i, [ead.encode_gate(gate)])
 
 
 def check_gate(crypto: "Crypto", key: bytes, gate: "ead.Gate", message_1: Message1) -> None:
