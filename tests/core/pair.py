@@ -203,12 +203,21 @@ class Pair:
             self.responder.accept(*self.looked_up(self.hub_events[-1]))
         self._collect(now)
 
+    @property
+    def due(self) -> "tuple[str, str]":
+        """The call of STEPS that `once` makes."""
+        return STEPS[self._called]
+
+    def once(self, now: float = 0.0) -> None:
+        """The next call of STEPS."""
+        self.call(*self.due, now)
+        self._called += 1
+
     def advance(self, who: str, state: str) -> object:
         """Make the calls of STEPS until that machine is in `state`; gives the machine."""
         machine = getattr(self, who)
         while machine.state != state:
-            self.call(*STEPS[self._called])
-            self._called += 1
+            self.once()
         return machine
 
     def _collect(self, now: float) -> None:
