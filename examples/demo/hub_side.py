@@ -14,8 +14,8 @@ from handfast_hub.config import load_config
 from handfast_hub.hub import Hub
 from handfast_hub.installation import create_hub
 from handfast_hub.metrics import METRICS
+from handfast_hub.registry.tokens import NewTokens
 from handfast_hub.service import configure_logs
-from handfast_hub.tokens import NewTokens
 from handfast_hub.transport import EmbeddedTransport
 
 CONFIGURATION = """

@@ -24,9 +24,9 @@ from handfast.core.responder import Responder
 from handfast.ports import Crypto
 from handfast_hub import policy
 from handfast_hub.config import HubConfig
-from handfast_hub.registry import Registry
-from handfast_hub.registry_devices import Ask
-from handfast_hub.registry_enrolment import Pended, Pending, Question, Standing
+from handfast_hub.registry.decisions import Ask
+from handfast_hub.registry.enrolment import Pended, Pending, Question, Standing
+from handfast_hub.registry.registry import Registry
 from handfast_hub.workers import Workers
 
 _LOG = structlog.get_logger("handfast.hub.admission")

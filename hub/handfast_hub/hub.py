@@ -27,9 +27,9 @@ from handfast_cpython.crypto import Crypto as MachineCrypto
 from handfast_hub.config import HubConfig
 from handfast_hub.fragments import Fragments
 from handfast_hub.randomness import Randomness, open_randomness
-from handfast_hub.registry import Change, Registry
-from handfast_hub.registry_lease import LEASE_SECONDS
-from handfast_hub.registry_operator import NewCommand, Operator
+from handfast_hub.registry.lease import LEASE_SECONDS
+from handfast_hub.registry.operator import NewCommand, Operator
+from handfast_hub.registry.registry import Change, Registry
 from handfast_hub.sessions import Sessions
 from handfast_hub.traffic import Reading, Traffic
 from handfast_hub.transport import Transport, open_transport

@@ -9,8 +9,8 @@ from sqlalchemy.engine import Connection
 from handfast.core.credentials import Credential, Identity, decode_ccs, make_ccs
 from handfast.core.suites import SIGNATURES, suite
 from handfast.ports import Crypto
-from handfast_hub.registry_engine import RegistryError
-from handfast_hub.schema import hub
+from handfast_hub.registry.engine import RegistryError
+from handfast_hub.registry.schema import hub
 from handfast_hub.vault import Vault
 
 # What a sealed seed is bound to, before the hub_id.

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from handfast.ports import Crypto
 from handfast_cpython.crypto import Crypto as MachineCrypto
-from handfast_hub import migrations
 from handfast_hub.config import HubConfig
 from handfast_hub.identity import create_identity, load_identity, save_identity
-from handfast_hub.registry_engine import create_database, database_file, open_engine, translated
+from handfast_hub.registry import migrations
+from handfast_hub.registry.engine import create_database, database_file, open_engine, translated
 from handfast_hub.vault import create_master_key, open_vault
 
 

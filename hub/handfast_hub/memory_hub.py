@@ -6,7 +6,7 @@ from handfast.core.codes import encode_hub_code, encode_token
 from handfast.testing import FakeClock, MemoryBroker, MemoryLink
 from handfast_hub.config import HubConfig
 from handfast_hub.hub import Hub
-from handfast_hub.tokens import NewTokens
+from handfast_hub.registry.tokens import NewTokens
 
 # How long a token of a test is good for, in seconds of the wall clock.
 TOKEN_SECONDS = 3600.0

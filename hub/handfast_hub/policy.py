@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from handfast.core import constants
 from handfast_hub.config import Policy
-from handfast_hub.schema import ADMITTED, ONBOARDED, REFUSED, REVOKED
+from handfast_hub.registry.schema import ADMITTED, ONBOARDED, REFUSED, REVOKED
 
 # Codes of STATUS (EAD label 65287).
 STATUS_WAITING = 1

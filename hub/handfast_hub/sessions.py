@@ -22,8 +22,8 @@ from handfast_hub.config import HubConfig
 from handfast_hub.limits import EarlyDrop, Memory, TokenBucket
 from handfast_hub.metrics import METRICS
 from handfast_hub.randomness import Portions
-from handfast_hub.registry import Registry
-from handfast_hub.registry_traffic import Answer
+from handfast_hub.registry.registry import Registry
+from handfast_hub.registry.traffic import Answer
 from handfast_hub.workers import Workers
 
 # Answers of finished handshakes that are kept for a device that asks again.

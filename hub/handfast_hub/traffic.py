@@ -28,10 +28,10 @@ from handfast.core.plaintexts import (
 from handfast.core.records import decode_header
 from handfast.ports import Clock, Crypto
 from handfast_hub.metrics import METRICS
-from handfast_hub.registry import Registry
-from handfast_hub.registry_delivery import Delivery
-from handfast_hub.registry_reads import Stored
-from handfast_hub.registry_traffic import Command, Dispatch
+from handfast_hub.registry.delivery import Delivery
+from handfast_hub.registry.reads import Stored
+from handfast_hub.registry.registry import Registry
+from handfast_hub.registry.traffic import Command, Dispatch
 
 _LOG = structlog.get_logger("handfast.hub.traffic")
 

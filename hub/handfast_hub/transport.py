@@ -10,10 +10,10 @@ from handfast.core.errors import LinkClosed, LocalError
 from handfast.ports import Crypto
 from handfast_cpython.tls import client_context, server_context
 from handfast_hub.config import HubConfig
-from handfast_hub.ingress import MqttIngress
+from handfast_hub.mqtt.ingress import MqttIngress
 
 if TYPE_CHECKING:
-    from handfast_hub.broker import EmbeddedBroker
+    from handfast_hub.mqtt.embedded import EmbeddedBroker
 
 OnPublish = Callable[[str, bytes, Callable[[], None]], None]
 
@@ -90,7 +90,7 @@ def open_transport(config: HubConfig, crypto: Crypto, identity: Identity) -> Tra
     mqtt = config.mqtt
     if mqtt.broker == "embedded":
         # Costs half a second of imports, which a hub with another broker does not pay.
-        from handfast_hub.broker import EmbeddedBroker
+        from handfast_hub.mqtt.embedded import EmbeddedBroker
 
         context = None
         if mqtt.tls:

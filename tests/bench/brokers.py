@@ -22,8 +22,8 @@ import psutil
 from mqtt_clients import cpu_seconds
 
 from handfast.core.topics import enrolled, hub_subscriptions
-from handfast_hub.broker import EmbeddedBroker
-from handfast_hub.ingress import MqttIngress
+from handfast_hub.mqtt.embedded import EmbeddedBroker
+from handfast_hub.mqtt.ingress import MqttIngress
 
 HUB = bytes(8)
 PAYLOAD = os.urandom(1000)

@@ -19,8 +19,8 @@ from handfast_cpython.crypto import Crypto
 from handfast_hub.config import load_config
 from handfast_hub.hub import Hub
 from handfast_hub.installation import create_hub
+from handfast_hub.registry.tokens import NewTokens
 from handfast_hub.service import configure_logs
-from handfast_hub.tokens import NewTokens
 
 # Name of the port's method and its arguments.
 Call = tuple[str, tuple[Any, ...]]

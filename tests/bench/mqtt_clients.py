@@ -120,7 +120,7 @@ def measure_paho(broker: mosquitto.Mosquitto, messages: int, ready: Callable[[],
 
 def measure_ingress(broker: mosquitto.Mosquitto, messages: int, ready: Callable[[], None]) -> float:
     """The hub's own ingress."""
-    from handfast_hub.ingress import MqttIngress
+    from handfast_hub.mqtt.ingress import MqttIngress
 
     async def main() -> float:
         done = asyncio.Event()

@@ -22,8 +22,8 @@ from handfast.core.codes import b32encode, decode_hub_code, encode_hub_code, enc
 from handfast_cpython.crypto import Crypto
 from handfast_hub.config import HubConfig, load_config
 from handfast_hub.installation import create_hub
-from handfast_hub.registry import Registry
-from handfast_hub.tokens import NewTokens
+from handfast_hub.registry.registry import Registry
+from handfast_hub.registry.tokens import NewTokens
 
 # Devices that onboard at the same time.
 AT_ONCE = 128

@@ -13,11 +13,11 @@ from world import Speaker, admit, credential, deliver, onboard, ring_of
 from handfast.core import constants
 from handfast.core.errors import KeystoreError
 from handfast.core.topics import TELEMETRY
-from handfast_hub.backup import backup, restore
 from handfast_hub.config import HubConfig
-from handfast_hub.registry import Registry
-from handfast_hub.registry_engine import RegistryError, RegistryLocked
-from handfast_hub.schema import ONBOARDED, REVOKED
+from handfast_hub.registry.backup import backup, restore
+from handfast_hub.registry.engine import RegistryError, RegistryLocked
+from handfast_hub.registry.registry import Registry
+from handfast_hub.registry.schema import ONBOARDED, REVOKED
 from handfast_hub.vault import create_master_key
 
 
@@ -122,7 +122,9 @@ async def test_a_second_restore_of_one_copy_begins_above_the_first(
     begins = []
     for later in (0, 3600):
         now = time.time()
-        monkeypatch.setattr("handfast_hub.backup.time.time", lambda now=now, later=later: now + later)
+        monkeypatch.setattr(
+            "handfast_hub.registry.backup.time.time", lambda now=now, later=later: now + later
+        )
         restore(config, tmp_path / "copy", world.crypto)
         monkeypatch.undo()
         registry = await Registry.open(config, world.crypto)

@@ -15,9 +15,9 @@ from attacker import Attacker, connect_packet, packet, publish_packet, subscribe
 from handfast.core.errors import LinkClosed, LinkError
 from handfast.core.topics import Endpoint, enrolled, hub_subscriptions, onboarding
 from handfast_cpython.mqtt import MqttLink
-from handfast_hub import broker as module
-from handfast_hub.broker import EmbeddedBroker
-from handfast_hub.ingress import MqttIngress
+from handfast_hub.mqtt import embedded as module
+from handfast_hub.mqtt.embedded import EmbeddedBroker
+from handfast_hub.mqtt.ingress import MqttIngress
 
 HUB = bytes(8)
 CHAN = onboarding(HUB, b"device-------1")

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from handfast.core.codes import encode_claim_code
 from handfast_cpython.terminal import DONE, FAILED, UNREACHABLE, USAGE
-from handfast_hub import registry_engine
 from handfast_hub.cli import app
-from handfast_hub.registry import Registry
+from handfast_hub.registry import engine
+from handfast_hub.registry.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 SOURCES = os.pathsep.join((str(ROOT / "sdk"), str(ROOT / "hub")))
@@ -143,7 +143,7 @@ def test_a_missing_master_key_is_one_sentence(shell: Shell) -> None:
 
 
 def test_a_locked_database_is_one_sentence(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_engine, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(engine, "LOCK_SECONDS", 0.05)
     other = sqlite3.connect(shell.folder / "hub.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     assert "is locked by another process" in shell.one_sentence("token", code=FAILED)
@@ -153,14 +153,14 @@ def test_a_locked_database_is_one_sentence(shell: Shell, monkeypatch: pytest.Mon
 
 
 def test_a_full_disk_is_one_sentence(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    configure = registry_engine._configure
+    configure = engine._configure
 
     def small(connection: sqlite3.Connection, record: object) -> None:
         configure(connection, record)
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
 
-    monkeypatch.setattr(registry_engine, "_configure", small)
+    monkeypatch.setattr(engine, "_configure", small)
     sentence = shell.one_sentence("token", "--count", "2000", code=FAILED)
     assert sentence.endswith("the disk is full; nothing was lost, make room and try again")
     monkeypatch.undo()
@@ -168,13 +168,13 @@ def test_a_full_disk_is_one_sentence(shell: Shell, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_read_only_database_is_one_sentence(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    configure = registry_engine._configure
+    configure = engine._configure
 
     def frozen(connection: sqlite3.Connection, record: object) -> None:
         configure(connection, record)
         connection.execute("PRAGMA query_only = ON").fetchall()
 
-    monkeypatch.setattr(registry_engine, "_configure", frozen)
+    monkeypatch.setattr(engine, "_configure", frozen)
     assert "cannot be written" in shell.one_sentence("token", code=FAILED)
     assert shell.json("tokens") == []
 

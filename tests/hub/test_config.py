@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from handfast_hub.cli_config import markdown
+from handfast_hub.cli.config import markdown
 from handfast_hub.config import ConfigError, HubConfig, load_config
 
 ROOT = Path(__file__).parents[2]

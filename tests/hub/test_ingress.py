@@ -14,8 +14,8 @@ from handfast.core.errors import LinkClosed, LinkError, LinkTimeout, LocalError
 from handfast.core.topics import enrolled, hub_subscriptions, onboarding, parse, reply_topic
 from handfast_cpython.mqtt import MqttLink
 from handfast_cpython.tls import client_context
-from handfast_hub import ingress as module
-from handfast_hub.ingress import MqttIngress
+from handfast_hub.mqtt import ingress as module
+from handfast_hub.mqtt.ingress import MqttIngress
 
 HUB = bytes(8)
 FILTERS = hub_subscriptions(HUB)

@@ -12,10 +12,10 @@ from attacker import Attacker, until
 from handfast.core.codes import b32encode
 from handfast.core.topics import enrolled, hub_subscriptions, onboarding
 from handfast_cpython.mqtt import MqttLink
-from handfast_hub import mosquitto as mosquitto_files
-from handfast_hub.broker import EmbeddedBroker
-from handfast_hub.broker_plugin import MAX_ONBOARDING, MAX_RECORD
-from handfast_hub.ingress import MqttIngress
+from handfast_hub.mqtt import mosquitto as mosquitto_files
+from handfast_hub.mqtt.embedded import EmbeddedBroker
+from handfast_hub.mqtt.ingress import MqttIngress
+from handfast_hub.mqtt.plugin import MAX_ONBOARDING, MAX_RECORD
 
 HUB = bytes(8)
 BASE = "handfast/1/" + b32encode(HUB)

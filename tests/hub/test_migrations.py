@@ -9,9 +9,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from handfast_hub import migrations
-from handfast_hub.registry_engine import RegistryError, create_database, open_engine
-from handfast_hub.schema import metadata
+from handfast_hub.registry import migrations
+from handfast_hub.registry.engine import RegistryError, create_database, open_engine
+from handfast_hub.registry.schema import metadata
 
 FOLDER = Path(migrations.__file__).parent
 
@@ -82,10 +82,10 @@ def test_every_hot_statement_can_be_written_for_postgresql() -> None:
 
     from sqlalchemy.dialects import postgresql
 
-    from handfast_hub import backup, registry_delivery, registry_enrolment, registry_reads, registry_traffic
-    from handfast_hub.registry_statements import Read, Write
+    from handfast_hub.registry import backup, delivery, enrolment, reads, traffic
+    from handfast_hub.registry.statements import Read, Write
 
-    modules = (backup, registry_delivery, registry_enrolment, registry_reads, registry_traffic)
+    modules = (backup, delivery, enrolment, reads, traffic)
     found = {name: value for module in modules for name, value in vars(module).items()}
     texts = []
     for value in found.values():

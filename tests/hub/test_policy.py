@@ -7,7 +7,15 @@ import pytest
 
 from handfast_hub import policy
 from handfast_hub.config import Policy
-from handfast_hub.schema import ADMITTED, DEVICE_STATES, JOINING, ONBOARDED, REFUSED, REVOKED, WAITING
+from handfast_hub.registry.schema import (
+    ADMITTED,
+    DEVICE_STATES,
+    JOINING,
+    ONBOARDED,
+    REFUSED,
+    REVOKED,
+    WAITING,
+)
 
 QUANTUM = [1, "card", 950, 0, 0, 4096, ["os"]]
 STANDINGS = (

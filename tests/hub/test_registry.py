@@ -14,17 +14,18 @@ from world import NOW, Speaker, admit, credential, deliver, granted, onboard, pe
 
 from handfast.core.errors import KeystoreError, LocalError
 from handfast.core.topics import CONTROL, TELEMETRY
-from handfast_hub import policy, registry_engine, registry_group, registry_lease
+from handfast_hub import policy
 from handfast_hub.config import HubConfig
 from handfast_hub.installation import create_hub
-from handfast_hub.registry import Registry
-from handfast_hub.registry_delivery import Delivery
-from handfast_hub.registry_engine import RegistryError, RegistryLocked
-from handfast_hub.registry_enrolment import Pended, Question, Refusal
-from handfast_hub.registry_group import Operation
-from handfast_hub.registry_operator import NewCommand
-from handfast_hub.registry_traffic import Dispatch
-from handfast_hub.schema import ADMITTED, JOINING, ONBOARDED, REVOKED, WAITING
+from handfast_hub.registry import engine, group, lease
+from handfast_hub.registry.delivery import Delivery
+from handfast_hub.registry.engine import RegistryError, RegistryLocked
+from handfast_hub.registry.enrolment import Pended, Question, Refusal
+from handfast_hub.registry.group import Operation
+from handfast_hub.registry.operator import NewCommand
+from handfast_hub.registry.registry import Registry
+from handfast_hub.registry.schema import ADMITTED, JOINING, ONBOARDED, REVOKED, WAITING
+from handfast_hub.registry.traffic import Dispatch
 
 
 @pytest.fixture
@@ -179,14 +180,12 @@ async def test_nobody_gets_a_key_whom_nothing_admits(registry: Registry) -> None
 async def test_strangers_wait_and_the_oldest_go_when_there_are_too_many(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from handfast_hub import registry_devices
+    from handfast_hub.registry import decisions
 
-    monkeypatch.setattr(registry_devices, "WAITING_LIMIT", 3)
+    monkeypatch.setattr(decisions, "WAITING_LIMIT", 3)
     for number in range(5):
         await registry.ask(
-            registry_devices.Ask(
-                credential(number), world.some("device id", number, 8), b"\xa0", NOW + number
-            )
+            decisions.Ask(credential(number), world.some("device id", number, 8), b"\xa0", NOW + number)
         )
     waiting = await registry.operator.devices(WAITING)
     assert [device.thumbprint for device in waiting] == [
@@ -281,9 +280,9 @@ async def test_several_records_of_one_device_share_a_group(registry: Registry) -
 async def test_old_readings_go_when_there_are_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from handfast_hub import registry_delivery
+    from handfast_hub.registry import delivery
 
-    monkeypatch.setattr(registry_delivery, "_TRIM_EVERY", 4)
+    monkeypatch.setattr(delivery, "_TRIM_EVERY", 4)
     registry = await Registry.open(world.new_hub(tmp_path, "[retention]\nreadings = 5\n"), world.crypto)
     await admit(registry, 1)
     ring = await onboard(registry, 1)
@@ -429,7 +428,7 @@ async def test_born_grows_over_restarts(config: HubConfig) -> None:
         registry = await Registry.open(config, world.crypto)
         firsts.append(await registry.serve())
         await registry.close()
-    assert firsts == [0, registry_lease.BORN_BLOCK, 2 * registry_lease.BORN_BLOCK]
+    assert firsts == [0, lease.BORN_BLOCK, 2 * lease.BORN_BLOCK]
 
 
 async def test_a_second_hub_process_is_turned_away(config: HubConfig, registry: Registry) -> None:
@@ -456,9 +455,9 @@ async def test_the_lease_of_a_process_that_is_gone_is_taken_at_once(
 
 
 async def test_the_lease_of_another_machine_binds_until_it_runs_out_or_its_clock_jumped() -> None:
-    assert registry_lease.alive("elsewhere:1:00", NOW + 25, NOW)
-    assert not registry_lease.alive("elsewhere:1:00", NOW, NOW)
-    assert not registry_lease.alive("elsewhere:1:00", NOW + 10_000, NOW)
+    assert lease.alive("elsewhere:1:00", NOW + 25, NOW)
+    assert not lease.alive("elsewhere:1:00", NOW, NOW)
+    assert not lease.alive("elsewhere:1:00", NOW + 10_000, NOW)
 
 
 async def test_a_running_hub_hears_what_another_process_does(registry: Registry, config: HubConfig) -> None:
@@ -468,7 +467,7 @@ async def test_a_running_hub_hears_what_another_process_does(registry: Registry,
     await admit(other, 1)
     change = await asyncio.wait_for(first, 10)
     assert (change.kind, change.thumbprint) == (ADMITTED, credential(1).thumbprint)
-    from handfast_hub.tokens import NewTokens
+    from handfast_hub.registry.tokens import NewTokens
 
     (token,) = await other.operator.mint(NewTokens("", 1, False, 1, time.time() + 60, time.time()))
     assert registry.tokens.find(token.token_id) is None
@@ -506,10 +505,10 @@ async def test_one_item_that_fails_does_not_spoil_its_group(registry: Registry) 
 async def test_under_load_a_transaction_waits_for_company_and_alone_it_does_not(
     config: HubConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_group, "_SLICE_SECONDS", 0.1)
+    monkeypatch.setattr(group, "_SLICE_SECONDS", 0.1)
     registry = await Registry.open(config.model_copy(update={"linger_seconds": 0.1}), world.crypto)
     naps: list[float] = []
-    monkeypatch.setattr(registry_group.time, "sleep", lambda seconds: naps.append(seconds))
+    monkeypatch.setattr(group.time, "sleep", lambda seconds: naps.append(seconds))
 
     def count(_: Connection, items: "list[int]") -> "list[int]":
         return [len(items)] * len(items)
@@ -553,7 +552,7 @@ async def test_a_closed_registry_says_so(registry: Registry) -> None:
 async def test_a_locked_database_is_one_sentence_and_loses_nothing(
     config: HubConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_engine, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(engine, "LOCK_SECONDS", 0.05)
     registry = await Registry.open(config, world.crypto)
     await admit(registry, 1)
     other = sqlite3.connect(config.database, isolation_level=None)
@@ -621,7 +620,7 @@ def test_a_hub_that_exists_is_not_made_again(config: HubConfig) -> None:
 
 
 async def test_no_secret_lies_open_in_the_database(registry: Registry, config: HubConfig) -> None:
-    from handfast_hub.tokens import NewTokens
+    from handfast_hub.registry.tokens import NewTokens
 
     await admit(registry, 1)
     await onboard(registry, 1)

@@ -14,11 +14,11 @@ from handfast.core.codes import Token
 from handfast.core.errors import LocalError
 from handfast.core.topics import TELEMETRY
 from handfast_hub import policy
-from handfast_hub.registry import Registry
-from handfast_hub.registry_enrolment import Pended, Refusal
-from handfast_hub.registry_reads import BOUND_TOKEN_GRACE
-from handfast_hub.schema import JOINING, ONBOARDED
-from handfast_hub.tokens import NewTokens
+from handfast_hub.registry.enrolment import Pended, Refusal
+from handfast_hub.registry.reads import BOUND_TOKEN_GRACE
+from handfast_hub.registry.registry import Registry
+from handfast_hub.registry.schema import JOINING, ONBOARDED
+from handfast_hub.registry.tokens import NewTokens
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ async def test_the_secrets_of_a_batch_are_derived_and_all_found_by_their_ids(reg
 
 
 async def test_the_secret_of_a_batch_token_is_kmac_of_its_id(registry: Registry) -> None:
-    from handfast_hub.tokens import batch_secret
+    from handfast_hub.registry.tokens import batch_secret
 
     expected = world.crypto.kmac256(b"k" * 32, b"token-id", 32, b"handfast/1 batch")
     assert batch_secret(world.crypto, b"k" * 32, b"token-id") == expected

@@ -15,9 +15,9 @@ from handfast.core.topics import CONTROL
 from handfast_cpython.crypto import Crypto
 from handfast_hub.config import HubConfig, load_config
 from handfast_hub.installation import create_hub
-from handfast_hub.registry import Registry
-from handfast_hub.registry_delivery import Delivery
-from handfast_hub.registry_enrolment import Pended, Pending, Question, Refusal
+from handfast_hub.registry.delivery import Delivery
+from handfast_hub.registry.enrolment import Pended, Pending, Question, Refusal
+from handfast_hub.registry.registry import Registry
 
 crypto = Crypto()
 NOW = 1_800_000_000.0

@@ -8,7 +8,7 @@ import typer
 
 from handfast.core.errors import LocalError
 from handfast_cpython.terminal import FAILED, fail, run, show_json, show_qr
-from handfast_hub.cli_options import Json, options, show_table
+from handfast_hub.cli.options import Json, options, show_table
 
 if TYPE_CHECKING:
     from handfast_hub.config import HubConfig
@@ -76,9 +76,9 @@ def check(context: typer.Context, json: Json = False) -> None:
     """Look at the configuration, the keys, the database, the disk and the broker."""
     config = options(context).load()
     from handfast_cpython.crypto import Crypto
-    from handfast_hub import registry_check
+    from handfast_hub.registry import check
 
-    findings = list(registry_check.check(config, Crypto()))
+    findings = list(check.check(config, Crypto()))
     if json:
         show_json([finding._asdict() for finding in findings])
     else:
@@ -93,7 +93,7 @@ def backup(context: typer.Context, target: Annotated[Path, typer.Argument(help="
     config = options(context).load()
 
     async def work() -> int:
-        from handfast_hub import backup as copies
+        from handfast_hub.registry import backup as copies
 
         return copies.backup(config, target)
 
@@ -111,7 +111,7 @@ def restore(
 
     async def work() -> dict[str, object]:
         from handfast_cpython.crypto import Crypto
-        from handfast_hub import backup as copies
+        from handfast_hub.registry import backup as copies
 
         done = copies.restore(config, source, Crypto())
         return {**done._asdict(), "set_aside": None if done.set_aside is None else str(done.set_aside)}

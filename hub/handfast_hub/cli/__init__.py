@@ -8,16 +8,9 @@ from typing import Annotated
 
 import typer
 
-from handfast_hub import (
-    cli_broker,
-    cli_config,
-    cli_devices,
-    cli_service,
-    cli_setup,
-    cli_tokens,
-    cli_traffic,
-)
-from handfast_hub.cli_options import Options
+from handfast_hub.cli import broker, devices, service, setup, tokens, traffic
+from handfast_hub.cli import config as config_commands
+from handfast_hub.cli.options import Options
 
 app = typer.Typer(
     help="Admits devices, keeps their keys and exchanges sealed records with them.",
@@ -25,9 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (cli_setup, cli_broker, cli_service, cli_tokens, cli_devices, cli_traffic):
+for part in (setup, broker, service, tokens, devices, traffic):
     part.add_to(app)
-app.add_typer(cli_config.app, name="config")
+app.add_typer(config_commands.app, name="config")
 
 
 def _show_version(wanted: bool) -> None:
@@ -64,7 +57,3 @@ def options(
 def main() -> None:
     """The entry point of the command."""
     app()
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from handfast_cpython.terminal import run
-from handfast_hub.cli_options import options
+from handfast_hub.cli.options import options
 
 if TYPE_CHECKING:
     from handfast_hub.hub import Hub

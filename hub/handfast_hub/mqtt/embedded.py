@@ -21,9 +21,9 @@ from amqtt.session import Session  # type: ignore[import-untyped]
 
 from handfast.core.errors import LinkError
 from handfast.core.topics import hub_subscriptions
-from handfast_hub.broker_guard import Guard
-from handfast_hub.broker_plugin import Rules
-from handfast_hub.ingress import MqttIngress
+from handfast_hub.mqtt.guard import Guard
+from handfast_hub.mqtt.ingress import MqttIngress
+from handfast_hub.mqtt.plugin import Rules
 
 _LOG = logging.getLogger("handfast.hub.broker")
 # amqtt reports each client that goes away as a warning; ours says what an operator can act on.

@@ -7,12 +7,12 @@ import typer
 
 from handfast.core.errors import LocalError
 from handfast_cpython.terminal import fail, show_json
-from handfast_hub.cli_options import Json, Reference, known_device, options, show_table, thumbprint_of, when
+from handfast_hub.cli.options import Json, Reference, known_device, options, show_table, thumbprint_of, when
 
 if TYPE_CHECKING:
     from handfast.ports import Crypto
-    from handfast_hub.registry_devices import Device
-    from handfast_hub.registry_operator import Event, Operator
+    from handfast_hub.registry.decisions import Device
+    from handfast_hub.registry.operator import Event, Operator
 
 _KINDS = {0: "none", 1: "quantum", 2: "os", 3: "simulated"}
 _HEALTH = {0: "ok", 1: "alarm", 2: "not run"}
@@ -33,7 +33,7 @@ def devices(
     json: Json = False,
 ) -> None:
     """List devices."""
-    from handfast_hub.schema import DEVICE_STATES
+    from handfast_hub.registry.schema import DEVICE_STATES
 
     if state is not None and state not in DEVICE_STATES:
         fail(LocalError(f"expected one of {', '.join(DEVICE_STATES)}, got {state!r}"))

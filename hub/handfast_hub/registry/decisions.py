@@ -15,8 +15,8 @@ from handfast.core.credentials import Credential
 from handfast.core.errors import LocalError
 from handfast.core.key_cache import KeyCache
 from handfast.ports import Crypto
-from handfast_hub.registry_reads import DeviceRow, devices_by_thumbprint, rings
-from handfast_hub.schema import (
+from handfast_hub.registry.reads import DeviceRow, devices_by_thumbprint, rings
+from handfast_hub.registry.schema import (
     ADMITTED,
     EXPIRED,
     JOINING,

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from handfast.core.hub_session import Ring
-from handfast_hub.registry_delivery import live_keys
-from handfast_hub.registry_enrolment import Refusal
-from handfast_hub.registry_keys import root_aad
-from handfast_hub.registry_reads import Stored, devices_by_id, rings
-from handfast_hub.registry_statements import Read
-from handfast_hub.schema import EXPIRED, QUEUED, SENT, SHUT_OUT, commands, devices, farewells, keys
+from handfast_hub.registry.delivery import live_keys
+from handfast_hub.registry.enrolment import Refusal
+from handfast_hub.registry.keys import root_aad
+from handfast_hub.registry.reads import Stored, devices_by_id, rings
+from handfast_hub.registry.schema import EXPIRED, QUEUED, SENT, SHUT_OUT, commands, devices, farewells, keys
+from handfast_hub.registry.statements import Read
 from handfast_hub.vault import Vault
 
 

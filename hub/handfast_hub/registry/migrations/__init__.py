@@ -5,7 +5,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from handfast_hub.registry_engine import RegistryError
+from handfast_hub.registry.engine import RegistryError
 
 # The newest step in `versions`; a test compares.
 HEAD = "0001"

@@ -1,8 +1,8 @@
-"""Alembic runs this file; it works on the connection that `handfast_hub.migrations` hands in."""
+"""Alembic runs this file; it works on the connection that `handfast_hub.registry.migrations` hands in."""
 
 from alembic import context
 
-from handfast_hub.schema import metadata
+from handfast_hub.registry.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -12,7 +12,7 @@ from time import monotonic
 
 from amqtt.adapters import ReaderAdapter  # type: ignore[import-untyped]
 
-from handfast_hub.broker_plugin import MAX_RECORD, Hello, Rules
+from handfast_hub.mqtt.plugin import MAX_RECORD, Hello, Rules
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 10, 12, 14
 

@@ -1,4 +1,4 @@
-"""The registry as the hub sees it: an asyncio face over one database thread (`registry_group.py`).
+"""The registry as the hub sees it: an asyncio face over one database thread (`group.py`).
 
 Every call is one item of a group commit; what it answers is on the disk. What a call takes and gives
 stands beside the transaction that does it: enrolment, delivery, traffic, devices, tokens.
@@ -21,13 +21,13 @@ from handfast.core.errors import LocalError
 from handfast.core.hub_session import Ring
 from handfast.core.suites import suite
 from handfast.ports import Crypto
-from handfast_hub import migrations, registry_devices, registry_lease, registry_traffic
 from handfast_hub.config import HubConfig
 from handfast_hub.identity import load_identity
-from handfast_hub.registry_delivery import Delivery, DeliveryTransaction
-from handfast_hub.registry_devices import Ask
-from handfast_hub.registry_engine import foreign_commits, open_engine, translated
-from handfast_hub.registry_enrolment import (
+from handfast_hub.registry import decisions, lease, migrations, traffic
+from handfast_hub.registry.decisions import Ask
+from handfast_hub.registry.delivery import Delivery, DeliveryTransaction
+from handfast_hub.registry.engine import foreign_commits, open_engine, translated
+from handfast_hub.registry.enrolment import (
     Pended,
     Pending,
     PendingTransaction,
@@ -36,12 +36,12 @@ from handfast_hub.registry_enrolment import (
     Standing,
     admission,
 )
-from handfast_hub.registry_group import GroupCommit, Operation
-from handfast_hub.registry_operator import Operator
-from handfast_hub.registry_reads import Stored
-from handfast_hub.registry_traffic import Answer, Command, Dispatch, RingReads, RootReads
-from handfast_hub.schema import devices, events
-from handfast_hub.tokens import TokenStock
+from handfast_hub.registry.group import GroupCommit, Operation
+from handfast_hub.registry.operator import Operator
+from handfast_hub.registry.reads import Stored
+from handfast_hub.registry.schema import devices, events
+from handfast_hub.registry.tokens import TokenStock
+from handfast_hub.registry.traffic import Answer, Command, Dispatch, RingReads, RootReads
 from handfast_hub.vault import open_vault
 
 # Devices that were granted a key and have not spoken yet, kept in memory.
@@ -76,7 +76,7 @@ class Registry:
         self.identity: Identity = found.identity
         self.hub_id: bytes = found.identity.credential.thumbprint
         self.tokens = TokenStock(vault, crypto)
-        self._holder = registry_lease.holder_name(random(8))
+        self._holder = lease.holder_name(random(8))
         self._engine = engine
         self._poke = asyncio.Event()
         self._fresh: OrderedDict[bytes, Stored] = OrderedDict()
@@ -113,7 +113,7 @@ class Registry:
         """Finish what waits, give the lease back and close; may be called twice."""
         if self._leased:
             self._leased = False
-            await self._group.submit(_RELEASE, registry_lease.Claim(self.hub_id, self._holder, time.time()))
+            await self._group.submit(_RELEASE, lease.Claim(self.hub_id, self._holder, time.time()))
         await self._group.close()
         self._engine.dispose()
 
@@ -121,7 +121,7 @@ class Registry:
         """Take the lease, and give the first of 2^32 `born` numbers that no process had before.
 
         RegistryLocked when another process serves this hub. Call `renew` three times in
-        registry_lease.LEASE_SECONDS from then on.
+        lease.LEASE_SECONDS from then on.
         """
         await self.renew()
         born: int = await self._group.submit(_BORN, None)
@@ -129,7 +129,7 @@ class Registry:
 
     async def renew(self) -> None:
         """Keep the lease; RegistryLocked when it was lost to another process."""
-        await self._group.submit(_LEASE, registry_lease.Claim(self.hub_id, self._holder, time.time()))
+        await self._group.submit(_LEASE, lease.Claim(self.hub_id, self._holder, time.time()))
         self._leased = True
 
     async def admission(self, question: Question) -> Standing:
@@ -242,15 +242,15 @@ def _foreign(connection: Connection, items: Sequence[None]) -> list[int | None]:
 
 
 _ADMISSION = Operation(admission, reading=True)
-_ASK = Operation(registry_devices.ask, rank=4)
-_RESERVE = Operation(registry_traffic.reserve, rank=3)
-_LAST = Operation(registry_traffic.last_records, reading=True)
-_ANSWERS = Operation(registry_traffic.answers, reading=True)
-_COMMANDS = Operation(registry_traffic.waiting_commands, reading=True)
-_DISPATCH = Operation(registry_traffic.dispatch, rank=4)
-_EXPIRE = Operation(registry_traffic.expire_commands, rank=5)
-_LEASE = Operation(registry_lease.acquire, rank=6)
-_RELEASE = Operation(registry_lease.release, rank=6)
-_BORN = Operation(registry_lease.reserve_born, rank=6)
+_ASK = Operation(decisions.ask, rank=4)
+_RESERVE = Operation(traffic.reserve, rank=3)
+_LAST = Operation(traffic.last_records, reading=True)
+_ANSWERS = Operation(traffic.answers, reading=True)
+_COMMANDS = Operation(traffic.waiting_commands, reading=True)
+_DISPATCH = Operation(traffic.dispatch, rank=4)
+_EXPIRE = Operation(traffic.expire_commands, rank=5)
+_LEASE = Operation(lease.acquire, rank=6)
+_RELEASE = Operation(lease.release, rank=6)
+_BORN = Operation(lease.reserve_born, rank=6)
 _FOREIGN = Operation(_foreign, reading=True)
 _CHANGES = Operation(_changes, reading=True)

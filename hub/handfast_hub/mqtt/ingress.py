@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from handfast.core.errors import LinkClosed, LinkError, LocalError
-from handfast_hub.mqtt_connection import MAX_PACKET, Connection
+from handfast_hub.mqtt.connection import MAX_PACKET, Connection
 
 _LOG = logging.getLogger("handfast.hub.ingress")
 

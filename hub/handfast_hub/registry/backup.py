@@ -19,11 +19,11 @@ from sqlalchemy.engine import Connection
 
 from handfast.core import constants, hub_session
 from handfast.ports import Crypto
-from handfast_hub import migrations
 from handfast_hub.config import HubConfig
 from handfast_hub.identity import load_identity
-from handfast_hub.registry_devices import note
-from handfast_hub.registry_engine import (
+from handfast_hub.registry import migrations
+from handfast_hub.registry.decisions import note
+from handfast_hub.registry.engine import (
     RegistryError,
     RegistryLocked,
     create_database,
@@ -32,10 +32,10 @@ from handfast_hub.registry_engine import (
     open_engine,
     translated,
 )
-from handfast_hub.registry_lease import alive
-from handfast_hub.registry_reads import rings
-from handfast_hub.registry_statements import Write
-from handfast_hub.schema import REVOKED, SHUT_OUT, devices, hub, keys, lease
+from handfast_hub.registry.lease import alive
+from handfast_hub.registry.reads import rings
+from handfast_hub.registry.schema import REVOKED, SHUT_OUT, devices, hub, keys, lease
+from handfast_hub.registry.statements import Write
 from handfast_hub.vault import Vault, open_vault, sync_folder
 
 # Each later restore has to send above everything that an earlier one may have sent. The wall clock

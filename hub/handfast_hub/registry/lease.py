@@ -8,8 +8,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from handfast_hub.registry_engine import RegistryError, RegistryLocked
-from handfast_hub.schema import hub, lease
+from handfast_hub.registry.engine import RegistryError, RegistryLocked
+from handfast_hub.registry.schema import hub, lease
 
 # A holder that does not renew for this long is taken for dead. Renewed three times as often.
 LEASE_SECONDS = 30.0

@@ -1,7 +1,7 @@
 """The tables of the registry. One word means one thing here, in the code and in the documents.
 
 Times are seconds since 1970 as floats, identifiers are bytes, `sealed_…` columns are sealed by
-the vault. Nothing here is particular to one database: what is, stands in `registry_engine.py`.
+the vault. Nothing here is particular to one database: what is, stands in `engine.py`.
 A change of a table needs a migration in `migrations/versions`; a test compares the two.
 """
 

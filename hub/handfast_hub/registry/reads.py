@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection
 from handfast.core.hub_session import Key, Ring
 from handfast.core.replay import FRESH
 from handfast_hub import policy
-from handfast_hub.registry_keys import load_key
-from handfast_hub.registry_statements import Read, Row
-from handfast_hub.schema import bindings, devices, keys, tokens
+from handfast_hub.registry.keys import load_key
+from handfast_hub.registry.schema import bindings, devices, keys, tokens
+from handfast_hub.registry.statements import Read, Row
 from handfast_hub.vault import Vault
 
 DeviceRow = Row

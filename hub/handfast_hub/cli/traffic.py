@@ -8,7 +8,7 @@ import typer
 
 from handfast.core.errors import LinkTimeout, LocalError
 from handfast_cpython.terminal import fail, show_json
-from handfast_hub.cli_options import (
+from handfast_hub.cli.options import (
     Json,
     Reference,
     known_device,
@@ -21,7 +21,7 @@ from handfast_hub.cli_options import (
 
 if TYPE_CHECKING:
     from handfast.ports import Crypto
-    from handfast_hub.registry_operator import CommandInfo, Operator, Reading
+    from handfast_hub.registry.operator import CommandInfo, Operator, Reading
 
 # How often the registry is asked for something new, in seconds.
 _POLL_SECONDS = 0.2
@@ -84,7 +84,7 @@ def send(
         fail(LocalError("expected hex digits with --hex, two for each byte"))
 
     async def work(operator: "Operator", crypto: "Crypto") -> "CommandInfo":
-        from handfast_hub.registry_operator import NewCommand
+        from handfast_hub.registry.operator import NewCommand
 
         found = await known_device(operator, crypto, device)
         now = time.time()

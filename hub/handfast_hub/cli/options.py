@@ -14,8 +14,8 @@ from handfast_cpython.terminal import fail, run
 if TYPE_CHECKING:
     from handfast.ports import Crypto
     from handfast_hub.config import HubConfig
-    from handfast_hub.registry_devices import Device
-    from handfast_hub.registry_operator import Operator
+    from handfast_hub.registry.decisions import Device
+    from handfast_hub.registry.operator import Operator
 
 Result = TypeVar("Result")
 
@@ -56,7 +56,7 @@ class Options(NamedTuple):
 
         async def operate() -> Result:
             from handfast_cpython.crypto import Crypto
-            from handfast_hub.registry import Registry
+            from handfast_hub.registry.registry import Registry
 
             crypto = Crypto()
             registry = await Registry.open(config, crypto)

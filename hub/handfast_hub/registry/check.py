@@ -13,12 +13,12 @@ from sqlalchemy.engine import Connection
 from handfast.core.codes import b32encode, encode_hub_code
 from handfast.core.errors import Error
 from handfast.ports import Crypto
-from handfast_hub import migrations
 from handfast_hub.config import HubConfig
 from handfast_hub.identity import load_identity
-from handfast_hub.registry_engine import database_file, open_engine, quick_check, translated
-from handfast_hub.registry_lease import alive
-from handfast_hub.schema import devices, lease
+from handfast_hub.registry import migrations
+from handfast_hub.registry.engine import database_file, open_engine, quick_check, translated
+from handfast_hub.registry.lease import alive
+from handfast_hub.registry.schema import devices, lease
 from handfast_hub.vault import Vault, open_vault
 
 # Less than this on the disk of the database is a finding, in bytes.

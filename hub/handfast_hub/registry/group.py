@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
 
-from handfast_hub.registry_engine import RegistryError, explain
+from handfast_hub.registry.engine import RegistryError, explain
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")

@@ -15,8 +15,8 @@ from handfast.core.codes import Token
 from handfast.core.constants import CUSTOM_BATCH, K_TOK_LENGTH, TOKEN_ID_LENGTH
 from handfast.core.errors import LocalError
 from handfast.ports import Crypto
-from handfast_hub.registry_devices import note
-from handfast_hub.schema import batches, tokens
+from handfast_hub.registry.decisions import note
+from handfast_hub.registry.schema import batches, tokens
 from handfast_hub.vault import Vault
 
 _SEAL_ID_LENGTH = 16

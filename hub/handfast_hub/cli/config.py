@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from handfast_cpython.terminal import show_json
-from handfast_hub.cli_options import Json, options
+from handfast_hub.cli.options import Json, options
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

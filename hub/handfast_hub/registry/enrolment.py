@@ -1,6 +1,6 @@
 """The registry's part in an enrolment: what is known of a device, and the pending transaction.
 
-Each operation takes all items of a group and gives one outcome for each (`registry_group.py`). R1
+Each operation takes all items of a group and gives one outcome for each (`group.py`). R1
 and R2 are applied by handfast.core.hub_session to what the transaction itself has read; R6 is one column of
 `tokens`, and the primary key of `bindings` for a token that several devices share.
 """
@@ -17,8 +17,8 @@ from handfast.core.errors import UnexpectedMessageError
 from handfast.core.hub_session import Key, Ring
 from handfast.core.replay import encode_window
 from handfast_hub import policy
-from handfast_hub.registry_keys import root_aad, seal_secret
-from handfast_hub.registry_reads import (
+from handfast_hub.registry.keys import root_aad, seal_secret
+from handfast_hub.registry.reads import (
     DeviceRow,
     Stored,
     TokenState,
@@ -28,8 +28,17 @@ from handfast_hub.registry_reads import (
     standing,
     token_states,
 )
-from handfast_hub.registry_statements import Write
-from handfast_hub.schema import ADMITTED, JOINING, ONBOARDED, SHUT_OUT, bindings, devices, keys, tokens
+from handfast_hub.registry.schema import (
+    ADMITTED,
+    JOINING,
+    ONBOARDED,
+    SHUT_OUT,
+    bindings,
+    devices,
+    keys,
+    tokens,
+)
+from handfast_hub.registry.statements import Write
 from handfast_hub.vault import Vault
 
 

@@ -14,11 +14,11 @@ from handfast.core.codes import Token
 from handfast.core.errors import LocalError
 from handfast.core.topics import DEVICE_ID_LENGTH
 from handfast.ports import Crypto
-from handfast_hub import registry_devices
-from handfast_hub.registry_devices import Decision, Device, Revocation, note
-from handfast_hub.registry_group import GroupCommit, Operation
-from handfast_hub.schema import ONBOARDED, QUEUED, commands, devices, events, readings
-from handfast_hub.tokens import NewTokens, TokenInfo, TokenMint, list_tokens, withdraw
+from handfast_hub.registry import decisions
+from handfast_hub.registry.decisions import Decision, Device, Revocation, note
+from handfast_hub.registry.group import GroupCommit, Operation
+from handfast_hub.registry.schema import ONBOARDED, QUEUED, commands, devices, events, readings
+from handfast_hub.registry.tokens import NewTokens, TokenInfo, TokenMint, list_tokens, withdraw
 from handfast_hub.vault import Vault
 
 
@@ -242,10 +242,10 @@ def _list_events(connection: Connection, items: Sequence[tuple[bytes | None, int
     return answers
 
 
-_DEVICES = Operation(registry_devices.list_devices, reading=True)
-_FIND = Operation(registry_devices.find_devices, reading=True)
-_APPROVE = Operation(registry_devices.approve, rank=4)
-_REFUSE = Operation(registry_devices.refuse, rank=4)
+_DEVICES = Operation(decisions.list_devices, reading=True)
+_FIND = Operation(decisions.find_devices, reading=True)
+_APPROVE = Operation(decisions.approve, rank=4)
+_REFUSE = Operation(decisions.refuse, rank=4)
 _TOKENS = Operation(list_tokens, reading=True)
 _WITHDRAW = Operation(withdraw, rank=4)
 _COMMAND = Operation(queue_commands, rank=4)

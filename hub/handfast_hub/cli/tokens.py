@@ -8,13 +8,13 @@ import typer
 
 from handfast.core.errors import LocalError
 from handfast_cpython.terminal import fail, show_json, show_qr
-from handfast_hub.cli_options import Json, options, seconds, show_table, when
+from handfast_hub.cli.options import Json, options, seconds, show_table, when
 
 if TYPE_CHECKING:
     from handfast.core.codes import Token
     from handfast.ports import Crypto
-    from handfast_hub.registry_operator import Operator
-    from handfast_hub.tokens import TokenInfo
+    from handfast_hub.registry.operator import Operator
+    from handfast_hub.registry.tokens import TokenInfo
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,7 +44,7 @@ def token(
 
     async def work(operator: "Operator", crypto: "Crypto") -> "list[tuple[Token, str]]":
         from handfast.core.codes import encode_token
-        from handfast_hub.tokens import NewTokens
+        from handfast_hub.registry.tokens import NewTokens
 
         now = time.time()
         wish = NewTokens(label, count, shared, quota or 1, now + lifetime, now)

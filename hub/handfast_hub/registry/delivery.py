@@ -16,11 +16,10 @@ from handfast.core.errors import LocalError
 from handfast.core.hub_session import Key, Opened, Ring
 from handfast.core.plaintexts import Response
 from handfast.core.replay import encode_window
-from handfast_hub.registry_enrolment import Refusal
-from handfast_hub.registry_keys import seal_previous, seal_secret
-from handfast_hub.registry_reads import BOUND_TOKEN_GRACE, order, ring_of
-from handfast_hub.registry_statements import Read, Row, Write
-from handfast_hub.schema import (
+from handfast_hub.registry.enrolment import Refusal
+from handfast_hub.registry.keys import seal_previous, seal_secret
+from handfast_hub.registry.reads import BOUND_TOKEN_GRACE, order, ring_of
+from handfast_hub.registry.schema import (
     ANSWERED,
     ONBOARDED,
     SENT,
@@ -32,6 +31,7 @@ from handfast_hub.schema import (
     readings,
     tokens,
 )
+from handfast_hub.registry.statements import Read, Row, Write
 from handfast_hub.vault import Vault
 
 # `seen_at` is for the operator; writing it for every record would dirty a page for each.

@@ -7,7 +7,7 @@ import typer
 
 from handfast.core.errors import Error, LocalError
 from handfast_cpython.terminal import fail, show_json
-from handfast_hub.cli_options import Json, options
+from handfast_hub.cli.options import Json, options
 
 SECTION = """\
 [mqtt]
@@ -41,8 +41,8 @@ def mosquitto(
     config = options(context).load()
     from handfast.core.codes import b32encode
     from handfast.core.constants import KID_LENGTH
-    from handfast_hub import mosquitto as files
     from handfast_hub.installation import hub_id_of
+    from handfast_hub.mqtt import mosquitto as files
 
     if (certificate is None) != (key is None):
         fail(LocalError("TLS needs --certificate and --key together"))

@@ -1,0 +1,5 @@
+"""`python -m handfast_hub.cli`."""
+
+from handfast_hub.cli import main
+
+main()
