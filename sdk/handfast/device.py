@@ -12,7 +12,7 @@ not lose is in the keystore before anything that depends on it leaves the device
 
 import asyncio
 
-from handfast import identity
+import handfast.identity as identity
 from handfast.core import device_session, events, topics
 from handfast.core.codes import encode_claim_code
 from handfast.core.constants import MAX_PLAINTEXT
