@@ -91,8 +91,9 @@ async def test_after_a_restore_nothing_is_sent_twice_and_lost_epochs_are_looked_
     # Meanwhile the device went on, and the hub sent.
     registry = await Registry.open(config, world.crypto)
     ring = await ring_of(registry, device_id)
-    used = 5000
-    assert await registry.reserve(ring._replace(active=ring.active._replace(send_bound=used))) is None
+    used = 5 * constants.SEQUENCE_BLOCK
+    for bound in range(2 * constants.SEQUENCE_BLOCK, used + 1, constants.SEQUENCE_BLOCK):
+        assert await registry.reserve(ring._replace(active=ring.active._replace(send_bound=bound))) is None
     await registry.close()
     done = restore(config, tmp_path / "copy", world.crypto)
     assert (done.devices, done.revocations) == (1, 0)

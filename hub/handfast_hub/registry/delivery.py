@@ -16,6 +16,7 @@ from handfast.core.errors import LocalError
 from handfast.core.hub_session import Key, Opened, Ring
 from handfast.core.plaintexts import Response
 from handfast.core.replay import encode_window
+from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.enrolment import Refusal
 from handfast_hub.registry.keys import seal_previous, seal_secret
 from handfast_hub.registry.reads import BOUND_TOKEN_GRACE, order, ring_of
@@ -38,6 +39,12 @@ from handfast_hub.vault import Vault
 _SEEN_SECONDS = 60.0
 # Old rows are removed after this many new ones.
 _TRIM_EVERY = 1024
+
+
+class RingOutOfDate(RegistryError):
+    """The ring in memory is not the one on the disk: read it anew and do the work again."""
+
+    retryable = True
 
 
 class Delivery(NamedTuple):
@@ -70,6 +77,8 @@ _LIVE = Read(
             keys.c.active,
             keys.c.born,
             keys.c.epoch,
+            keys.c.window,
+            keys.c.send_bound,
             keys.c.token_id,
             tokens.c.expires_at,
             tokens.c.withdrawn_at,
@@ -154,8 +163,11 @@ class DeliveryTransaction:
         self._keep = {readings: keep_readings, events: keep_events}
         self._grown = {readings: 0, events: 0}
 
-    def __call__(self, connection: Connection, items: Sequence[Delivery]) -> list[Refusal | None]:
-        """Commit windows, epochs, promotions and readings; None for done, else why not."""
+    def __call__(self, connection: Connection, items: Sequence[Delivery]) -> list[Refusal | Exception | None]:
+        """Commit windows, epochs, promotions and readings; None for done, else why not.
+
+        An exception is raised to the one who asked.
+        """
         group = _Group(self._vault, live_keys(connection, {item.opened.ring.device_id for item in items}))
         outcomes = [group.deliver(item, bool(self._keep[readings])) for item in items]
         group.execute(connection)
@@ -197,7 +209,7 @@ class _Group:
         self._seen: set[bytes] = set()
         self.rows: dict[Write, list[dict[str, Any]]] = {statement: [] for statement in _STATEMENTS}
 
-    def deliver(self, item: Delivery, keep: bool) -> Refusal | None:
+    def deliver(self, item: Delivery, keep: bool) -> Refusal | Exception | None:
         """Take one delivery into the group, or say why not."""
         opened, device_id = item.opened, item.opened.ring.device_id
         row = self._live.get(device_id, {}).get(opened.attempt)
@@ -205,6 +217,8 @@ class _Group:
             return Refusal(None, "its key is gone")
         if row.state in SHUT_OUT:
             return Refusal(None, f"it was {row.state}")
+        if not self._up_to_date(item.before, row):
+            return RingOutOfDate("the keys of a device moved on in another process")
         if not row.active and (device_id, opened.attempt) not in self._promoted:
             refusal = self._promote(row, item.now)
             if refusal is not None:
@@ -252,6 +266,21 @@ class _Group:
                 self.rows[_KEEP_PREVIOUS].append({**name, "new_previous": sealed})
         for statement in _STATEMENTS:
             statement.many(connection, self.rows[statement])
+
+    def _up_to_date(self, before: Ring, row: Row) -> bool:
+        """Whether the record was opened with the epoch and window that are on the disk, or will be.
+
+        A process that was asleep while another one had its lease would deliver what was delivered,
+        and put a window back that has moved.
+        """
+        known = [key for key in (before.active, *before.pendings) if key and key.attempt == row.attempt]
+        if not known:
+            return False
+        key = known[0]
+        changed = self._changed.get((row.device_id, row.attempt))
+        if changed is not None:
+            return bool(changed[0].epoch == key.epoch and changed[0].window == key.window)
+        return bool(row.epoch == key.epoch and row.window == encode_window(key.window))
 
     def _move(self, item: Delivery, number: int) -> None:
         """Remember the newest state of the key, and which of its secrets changed."""

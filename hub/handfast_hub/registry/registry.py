@@ -170,12 +170,18 @@ class Registry:
         return root_key.application_key(self._crypto, k_dev, purpose)
 
     async def deliver(self, delivery: Delivery) -> Refusal | None:
-        """Commit an opened record; None for done. After a refusal the ring has to be loaded anew."""
+        """Commit an opened record; None for done. After a refusal the ring has to be loaded anew.
+
+        RingOutOfDate when the record was opened with a ring that is not the one on the disk.
+        """
         self._fresh.pop(delivery.before.device_id, None)
         return await self._group.submit(self._deliver, delivery)
 
     async def reserve(self, ring: Ring) -> Refusal | None:
-        """Commit the send bound of the active key before a record beyond the old one leaves."""
+        """Commit the send bound of the active key before a record beyond the old one leaves.
+
+        RingOutOfDate when the ring did not grow from the bound that is on the disk.
+        """
         self._fresh.pop(ring.device_id, None)
         return await self._group.submit(_RESERVE, ring)
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from handfast.core.constants import SEQUENCE_BLOCK
 from handfast.core.hub_session import Ring
-from handfast_hub.registry.delivery import live_keys
+from handfast_hub.registry.delivery import RingOutOfDate, live_keys
 from handfast_hub.registry.enrolment import Refusal
 from handfast_hub.registry.keys import root_aad
 from handfast_hub.registry.reads import Stored, devices_by_id, rings
@@ -136,14 +137,16 @@ class RootReads:
         return answers
 
 
-def reserve(connection: Connection, items: Sequence[Ring]) -> list[Refusal | None]:
-    """Move the stored send bounds to those of the active keys; None for done.
+def reserve(connection: Connection, items: Sequence[Ring]) -> list[Refusal | Exception | None]:
+    """Move the stored send bounds on by one block, to those of the active keys; None for done.
 
-    A record beyond the old bound leaves after that, and never when there is a refusal.
+    A record beyond the old bound leaves after that, and never when there is a refusal. Of two rings
+    that grew from the same bound only one is served: the other would seal under the same nonces.
     """
     live = live_keys(connection, {ring.device_id for ring in items})
-    outcomes: list[Refusal | None] = []
+    outcomes: list[Refusal | Exception | None] = []
     rows: list[dict[str, Any]] = []
+    served: set[tuple[bytes, bytes]] = set()
     for ring in items:
         key = ring.active
         found = None if key is None else live.get(ring.device_id, {}).get(key.attempt)
@@ -151,7 +154,14 @@ def reserve(connection: Connection, items: Sequence[Ring]) -> list[Refusal | Non
             outcomes.append(Refusal(None, "its key is gone"))
         elif found.state in SHUT_OUT:
             outcomes.append(Refusal(None, f"it was {found.state}"))
+        elif (
+            found.epoch != key.epoch
+            or found.send_bound != key.send_bound - SEQUENCE_BLOCK
+            or (ring.device_id, key.attempt) in served
+        ):
+            outcomes.append(RingOutOfDate("the keys of a device moved on in another process"))
         else:
+            served.add((ring.device_id, key.attempt))
             names = {"of_device": found.id, "of_attempt": key.attempt, "of_epoch": key.epoch}
             rows.append({**names, "new_bound": key.send_bound})
             outcomes.append(None)
