@@ -99,8 +99,6 @@ def test_twin_files_of_the_two_ports_have_the_same_classes() -> None:
     ],
 )
 def test_importing_one_end_loads_nothing_of_the_other(package: str, unwanted: list[str]) -> None:
-    if not [path for path in (ROOT / "sdk", ROOT / "hub") if (path / package.replace(".", "/")).is_dir()]:
-        pytest.skip(package + " is not in this tree")
     program = f"import {package}, sys; print([name for name in {unwanted} if name in sys.modules])"
     command, paths = [sys.executable, "-c", program], {"PYTHONPATH": "sdk:hub"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=paths, cwd=ROOT)
