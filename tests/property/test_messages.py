@@ -101,8 +101,9 @@ def test_any_item_is_an_identifier_an_id_cred_and_a_key_of_ours_or_refused(item:
         assert encode_identifier(decode_identifier(value)) == value
 
     def id_cred(value: object) -> None:
-        encoded = credentials.decode_id_cred_field(value)
-        assert credentials.encode_id_cred_field(encoded) == value
+        field = cbor.encode(value)
+        encoded = credentials.decode_id_cred_field(value, field)
+        assert credentials.encode_id_cred_field(encoded) == field
         credentials.kid_in(encoded)
         credentials.credential_in(crypto, encoded)
 

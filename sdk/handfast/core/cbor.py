@@ -13,21 +13,18 @@ from handfast.core.constants import MAX_DEPTH
 from handfast.core.errors import DecodeError, LocalError
 
 _SIMPLE = {20: False, 21: True, 22: None}
+# Every byte once: a slice of it is the cheapest way to a byte string of one byte.
+_OCTETS = bytes(range(256))
 
 
 def encode(value: object) -> bytes:
     """The one encoding of `value`; LocalError when it has none."""
-    out = bytearray()
-    _append(out, value, 0)
-    return bytes(out)
+    return _encoded(value, 0)
 
 
 def encode_sequence(*values: object) -> bytes:
     """The values one after another: a CBOR sequence (RFC 8742)."""
-    out = bytearray()
-    for value in values:
-        _append(out, value, 0)
-    return bytes(out)
+    return b"".join([_encoded(value, 0) for value in values])
 
 
 def decode(data: "bytes | bytearray | memoryview") -> object:
@@ -50,70 +47,70 @@ def decode_sequence(data: "bytes | bytearray | memoryview") -> "list[object]":
     return values
 
 
-def _append(out: bytearray, value: object, depth: int) -> None:
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        raw = bytes(value)
-        _append_head(out, 0x40, len(raw))
-        out.extend(raw)
-    elif isinstance(value, str):
-        raw = _utf8(value)
-        _append_head(out, 0x60, len(raw))
-        out.extend(raw)
-    elif value is None:
-        out.append(0xF6)
-    elif isinstance(value, bool):
-        out.append(0xF5 if value else 0xF4)
-    elif isinstance(value, int):
-        if not -(1 << 64) <= value < 1 << 64:
-            raise LocalError("an integer in CBOR is -2^64 to 2^64-1")
-        if value >= 0:
-            _append_head(out, 0x00, value)
-        else:
-            _append_head(out, 0x20, -1 - value)
-    elif isinstance(value, (list, tuple, dict)):
+def take(data: bytes) -> "tuple[object, bytes, bytes]":
+    """(value, its bytes, what follows) of the first item of a sequence; DecodeError.
+
+    The encoding of a value is the bytes that it came in, so nobody has to encode it again.
+    """
+    value, end = _item(data, 0, 0)
+    return value, data[:end], data[end:]
+
+
+def _encoded(value: object, depth: int) -> bytes:
+    # By exact type first: a key schedule encodes a hundred short strings and small numbers.
+    if type(value) is bytes:
+        return _head(0x40, len(value)) + value
+    if type(value) is int:
+        return _integer(value)
+    if isinstance(value, (list, tuple, dict)):
         if depth == MAX_DEPTH:
             raise LocalError("arrays and maps nest at most %d deep" % MAX_DEPTH)
         if isinstance(value, dict):
-            _append_map(out, value, depth + 1)
-        else:
-            _append_head(out, 0x80, len(value))
-            for element in value:
-                _append(out, element, depth + 1)
-    else:
-        raise LocalError("no CBOR for a value of type %s" % type(value).__name__)
+            return _encoded_map(value, depth + 1)
+        elements = [_encoded(element, depth + 1) for element in value]
+        return _head(0x80, len(value)) + b"".join(elements)
+    if isinstance(value, str):
+        raw = _utf8(value)
+        return _head(0x60, len(raw)) + raw
+    if value is None:
+        return b"\xf6"
+    if isinstance(value, bool):
+        return b"\xf5" if value else b"\xf4"
+    if isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return _encoded(bytes(value), depth)
+    raise LocalError("no CBOR for a value of type %s" % type(value).__name__)
 
 
-def _append_map(out: bytearray, value: "dict[object, object]", depth: int) -> None:
+def _integer(value: int) -> bytes:
+    if not -(1 << 64) <= value < 1 << 64:
+        raise LocalError("an integer in CBOR is -2^64 to 2^64-1")
+    return _head(0x00, value) if value >= 0 else _head(0x20, -1 - value)
+
+
+def _encoded_map(value: "dict[object, object]", depth: int) -> bytes:
     pairs = []
     for key in value:
         if isinstance(key, bool) or not isinstance(key, (int, str, bytes)):
             raise LocalError("a map key is int, str or bytes, not %s" % type(key).__name__)
-        written = bytearray()
-        _append(written, key, depth)
-        pairs.append((bytes(written), value[key]))
+        pairs.append((_encoded(key, depth), value[key]))
     # No two keys have one encoding, so the elements beside them are never compared.
     pairs.sort()
-    _append_head(out, 0xA0, len(pairs))
-    for encoded_key, element in pairs:
-        out.extend(encoded_key)
-        _append(out, element, depth)
+    return _head(0xA0, len(pairs)) + b"".join([key + _encoded(element, depth) for key, element in pairs])
 
 
-def _append_head(out: bytearray, major: int, argument: int) -> None:
+def _head(major: int, argument: int) -> bytes:
     if argument < 24:
-        out.append(major | argument)
-    elif argument < 0x100:
-        out.append(major | 24)
-        out.append(argument)
-    elif argument < 0x10000:
-        out.append(major | 25)
-        out.extend(argument.to_bytes(2, "big"))
-    elif argument < 0x100000000:
-        out.append(major | 26)
-        out.extend(argument.to_bytes(4, "big"))
-    else:
-        out.append(major | 27)
-        out.extend(argument.to_bytes(8, "big"))
+        major |= argument
+        return _OCTETS[major : major + 1]
+    if argument < 0x100:
+        return _OCTETS[major + 24 : major + 25] + _OCTETS[argument : argument + 1]
+    if argument < 0x10000:
+        return _OCTETS[major + 25 : major + 26] + argument.to_bytes(2, "big")
+    if argument < 0x100000000:
+        return _OCTETS[major + 26 : major + 27] + argument.to_bytes(4, "big")
+    return _OCTETS[major + 27 : major + 28] + argument.to_bytes(8, "big")
 
 
 def _item(data: bytes, at: int, depth: int) -> "tuple[object, int]":

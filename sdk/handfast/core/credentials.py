@@ -40,6 +40,10 @@ Credential = namedtuple("Credential", ("encoded", "subject", "algorithm", "publi
 # What a machine authenticates with. seed: 32 bytes, the ML-DSA private key (RFC 9964 section 3).
 Identity = namedtuple("Identity", ("seed", "credential"))
 
+# How the maps {4: ...} and {14: ...} of one entry begin; what they hold follows.
+_BY_KID = b"\xa1" + encode(HEADER_KID)
+_BY_VALUE = b"\xa1" + encode(HEADER_KCCS)
+
 
 def thumbprint(crypto: "Crypto", algorithm: int, public_key: bytes) -> bytes:
     """SHA-256 over {1: 7, 3: alg, -1: pub}, 32 bytes (RFC 9679), whatever the suite."""
@@ -80,39 +84,33 @@ def id_cred_by_kid(credential: Credential) -> bytes:
 
 def id_cred_by_value(credential: Credential) -> bytes:
     """ID_CRED_x = {14: CCS}, encoded; the CCS byte for byte."""
-    head: bytes = encode({HEADER_KCCS: 0})[:-1]
-    return head + bytes(credential.encoded)
+    return _BY_VALUE + bytes(credential.encoded)
 
 
 def kid_in(id_cred: bytes) -> "bytes | None":
-    """The kid when `id_cred` is {4: kid}, else None."""
-    header = decode(id_cred)
-    if isinstance(header, dict) and len(header) == 1:
-        kid = header.get(HEADER_KID)
-        if isinstance(kid, bytes):
-            return kid
-    return None
+    """The kid when `id_cred`, an encoded map, is {4: kid}, else None."""
+    if id_cred[:2] != _BY_KID:
+        return None
+    kid = decode(id_cred[2:])
+    return kid if isinstance(kid, bytes) else None
 
 
 def credential_in(crypto: "Crypto", id_cred: bytes) -> "Credential | None":
-    """The credential when `id_cred` is {14: CCS}, None when it only refers to one.
+    """The credential when `id_cred`, an encoded map, is {14: CCS}, None when it only refers to one.
 
     DecodeError when the CCS is not one of ours.
     """
-    header = decode(id_cred)
-    if isinstance(header, dict) and len(header) == 1 and HEADER_KCCS in header:
-        return decode_ccs(crypto, encode(header[HEADER_KCCS]))
-    return None
+    return decode_ccs(crypto, id_cred[2:]) if id_cred[:2] == _BY_VALUE else None
 
 
-def encode_id_cred_field(id_cred: bytes) -> object:
-    """The CBOR value of ID_CRED_x in a plaintext: {4: kid} shrinks to kid (section 3.5.3.2)."""
+def encode_id_cred_field(id_cred: bytes) -> bytes:
+    """ID_CRED_x as it stands in a plaintext: {4: kid} shrinks to kid (section 3.5.3.2)."""
     kid = kid_in(id_cred)
-    return decode(id_cred) if kid is None else encode_identifier(kid)
+    return id_cred if kid is None else encode(encode_identifier(kid))
 
 
-def decode_id_cred_field(item: object) -> bytes:
-    """The encoded ID_CRED_x behind the CBOR value of a plaintext.
+def decode_id_cred_field(item: object, encoded: bytes) -> bytes:
+    """The encoded ID_CRED_x behind the CBOR value of a plaintext, which came in the bytes `encoded`.
 
     DecodeError when it is no header map, or {4: kid} in its long form.
     """
@@ -125,4 +123,4 @@ def decode_id_cred_field(item: object) -> bytes:
             raise DecodeError("a COSE header label is an integer or a text")
     if len(item) == 1 and HEADER_KID in item:
         raise DecodeError("an ID_CRED of a single kid is sent as that kid")
-    return encode(item)
+    return encoded

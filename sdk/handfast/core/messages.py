@@ -8,7 +8,7 @@ kept; ead.py says what they mean. In MQTT a message travels as a frame (docs/pro
 
 from collections import namedtuple
 
-from handfast.core.cbor import decode, decode_sequence, encode, encode_sequence
+from handfast.core.cbor import decode, decode_sequence, encode, encode_sequence, take
 from handfast.core.constants import (
     MAX_EAD_ITEMS,
     MAX_FRAME,
@@ -87,24 +87,27 @@ def split_message_2(data: bytes, suite: "Suite") -> "tuple[bytes, bytes]":
 
 def encode_plaintext_2(plaintext: Plaintext2) -> bytes:
     """C_R, ID_CRED_R or its kid, Signature_or_MAC_2, ? EAD_2 (section 5.3.2)."""
-    fields = encode_sequence(
-        encode_identifier(plaintext.c_r),
-        encode_id_cred_field(plaintext.id_cred_r),
-        plaintext.signature_or_mac_2,
+    return (
+        encode(encode_identifier(plaintext.c_r))
+        + encode_id_cred_field(plaintext.id_cred_r)
+        + encode(plaintext.signature_or_mac_2)
+        + encode_ead(plaintext.ead_2)
     )
-    return fields + encode_ead(plaintext.ead_2)
 
 
 def decode_plaintext_2(data: bytes) -> Plaintext2:
     """Read PLAINTEXT_2. Nothing in it is authentic before Signature_or_MAC_2 is verified."""
-    items = _items(data, MAX_MESSAGE_2, "PLAINTEXT_2")
-    if len(items) < 3:
+    _check_size(data, MAX_MESSAGE_2, "PLAINTEXT_2")
+    c_r, _, rest = take(data)
+    id_cred_r, encoded, rest = take(rest)
+    items = decode_sequence(rest)
+    if not items:
         raise DecodeError("PLAINTEXT_2 has at least C_R, ID_CRED_R and Signature_or_MAC_2")
     return Plaintext2(
-        decode_identifier(items[0]),
-        decode_id_cred_field(items[1]),
-        _signature_or_mac(items[2]),
-        _ead_items(items[3:]),
+        decode_identifier(c_r),
+        decode_id_cred_field(id_cred_r, encoded),
+        _signature_or_mac(items[0]),
+        _ead_items(items[1:]),
     )
 
 
@@ -120,16 +123,20 @@ def decode_message_3(data: bytes) -> bytes:
 
 def encode_plaintext_3(plaintext: Plaintext3) -> bytes:
     """ID_CRED_I or its kid, Signature_or_MAC_3, ? EAD_3 (section 5.4.2)."""
-    fields = encode_sequence(encode_id_cred_field(plaintext.id_cred_i), plaintext.signature_or_mac_3)
+    fields = encode_id_cred_field(plaintext.id_cred_i) + encode(plaintext.signature_or_mac_3)
     return fields + encode_ead(plaintext.ead_3)
 
 
 def decode_plaintext_3(data: bytes) -> Plaintext3:
     """Read PLAINTEXT_3."""
-    items = _items(data, MAX_MESSAGE_3, "PLAINTEXT_3")
-    if len(items) < 2:
+    _check_size(data, MAX_MESSAGE_3, "PLAINTEXT_3")
+    id_cred_i, encoded, rest = take(data)
+    items = decode_sequence(rest)
+    if not items:
         raise DecodeError("PLAINTEXT_3 has at least ID_CRED_I and Signature_or_MAC_3")
-    return Plaintext3(decode_id_cred_field(items[0]), _signature_or_mac(items[1]), _ead_items(items[2:]))
+    return Plaintext3(
+        decode_id_cred_field(id_cred_i, encoded), _signature_or_mac(items[0]), _ead_items(items[1:])
+    )
 
 
 def encode_message_4(ciphertext_4: bytes) -> bytes:
@@ -204,27 +211,30 @@ def decode_frame(data: bytes) -> Frame:
         raise DecodeError("a payload has at most %d bytes, %d came" % (MAX_FRAME, len(data)))
     if data[:1] == b"\xf5":
         return Frame(None, data[1:], None)
-    items = decode_sequence(data)
-    if len(items) not in (2, 3):
+    identifier, _, body = take(data)
+    items = decode_sequence(body)
+    if len(items) not in (1, 2):
         raise DecodeError("a payload is an identifier and a message or an error")
-    c_x = decode_identifier(items[0])
-    body = data[len(encode(items[0])) :]
-    if len(items) == 3:
+    c_x = decode_identifier(identifier)
+    if len(items) == 2:
         return Frame(c_x, None, decode_error(body))
-    if not isinstance(items[1], bytes):
+    if not isinstance(items[0], bytes):
         raise DecodeError("message_2, message_3 and message_4 are one byte string")
     return Frame(c_x, body, None)
 
 
-def _items(data: bytes, limit: int, name: str) -> "list[object]":
+def _check_size(data: bytes, limit: int, name: str) -> None:
     if len(data) > limit:
         raise DecodeError("%s has at most %d bytes, %d came" % (name, limit, len(data)))
+
+
+def _items(data: bytes, limit: int, name: str) -> "list[object]":
+    _check_size(data, limit, name)
     return decode_sequence(data)
 
 
 def _single(data: bytes, limit: int, name: str) -> bytes:
-    if len(data) > limit:
-        raise DecodeError("%s has at most %d bytes, %d came" % (name, limit, len(data)))
+    _check_size(data, limit, name)
     value = decode(data)
     if not isinstance(value, bytes):
         raise DecodeError("%s is one byte string" % name)
