@@ -117,30 +117,30 @@ def _item(data: bytes, at: int, depth: int) -> "tuple[object, int]":
     """The item at `at` and where the next one begins; `depth` arrays and maps are around it."""
     if at >= len(data):
         raise DecodeError("a CBOR item was expected, the bytes end")
-    major = data[at] >> 5
-    argument = data[at] & 31
+    first = data[at]
     at += 1
+    if first < 24:
+        return first, at
+    major = first >> 5
+    argument = first & 31
     if argument > 23:
         argument, at = _long_argument(data, at, major, argument)
     if major == 0:
         return argument, at
     if major == 1:
         return -1 - argument, at
-    if major == 7:
+    if major > 5:
+        if major == 6:
+            raise DecodeError("CBOR tags are not in use")
         if argument not in _SIMPLE:
             raise DecodeError("of the simple values only false, true and null are in use")
         return _SIMPLE[argument], at
-    if major == 6:
-        raise DecodeError("CBOR tags are not in use")
     # An element takes a byte at least, so a count that lies is refused before any work is done.
     if argument > len(data) - at:
         raise DecodeError("a CBOR item claims %d bytes or elements, the bytes end" % argument)
-    if major == 2:
+    if major < 4:
         end = at + argument
-        return data[at:end], end
-    if major == 3:
-        end = at + argument
-        return _text(data[at:end]), end
+        return data[at:end] if major == 2 else _text(data[at:end]), end
     if depth == MAX_DEPTH:
         raise DecodeError("arrays and maps nest at most %d deep" % MAX_DEPTH)
     if major == 5:
