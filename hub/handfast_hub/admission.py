@@ -32,6 +32,16 @@ from handfast_hub.workers import Workers
 _LOG = structlog.get_logger("handfast.hub.admission")
 
 
+class Applicant(NamedTuple):
+    """Who asks to join: the machine, rank, randomness and the token, if any, of its session."""
+
+    machine: Responder
+    presented: "events.CredentialPresented"
+    born: int
+    random: Callable[[int], bytes]
+    token: Token | None
+
+
 class Outcome(NamedTuple):
     """How a handshake ended: for the metrics, what to send, and SHA-256 of the message_3 that it answers.
 
@@ -60,19 +70,18 @@ class Admission:
         config: HubConfig,
         registry: Registry,
         crypto: Crypto,
-        random: Callable[[int], bytes],
         workers: Workers,
     ) -> None:
         self._config = config
         self._registry = registry
         self._crypto = crypto
-        self._random = random
         self._workers = workers
         # By thumbprint: who is being decided about, and how many more handshakes of it wait.
         self._locks: dict[bytes, tuple[asyncio.Lock, int]] = {}
 
-    async def decide(self, machine: Responder, presented: "events.CredentialPresented", born: int) -> Outcome:
+    async def decide(self, applicant: Applicant) -> Outcome:
         """Judge the device that wrote this message_3; raises nothing of ours."""
+        machine, presented = applicant.machine, applicant.presented
         try:
             standing = await self._registry.admission(_question(presented))
             credential = presented.credential
@@ -81,19 +90,14 @@ class Admission:
             if credential is None:
                 machine.refuse("nobody here has this credential")
                 return Outcome("unknown_credential", machine.frames_to_send(0.0), None)
-            return await self._one_at_a_time(machine, credential, standing, presented, born)
+            return await self._one_at_a_time(applicant, credential, standing)
         except Error as error:
             # The database could not do its work. Nothing was promised; the device tries again.
             _LOG.error("a handshake could not be finished", reason=error.detail)
             return Outcome("failed", [], None)
 
     async def _one_at_a_time(
-        self,
-        machine: Responder,
-        credential: Credential,
-        standing: Standing,
-        presented: "events.CredentialPresented",
-        born: int,
+        self, applicant: Applicant, credential: Credential, standing: Standing
     ) -> Outcome:
         thumbprint = credential.thumbprint
         lock, waiting = self._locks.get(thumbprint, (asyncio.Lock(), 0))
@@ -102,9 +106,9 @@ class Admission:
             async with lock:
                 if waiting:
                     standing = await self._registry.admission(
-                        Question(thumbprint, None, presented.token_id, time.time())
+                        Question(thumbprint, None, applicant.presented.token_id, time.time())
                     )
-                return await self._judge(machine, credential, standing, presented.token_id, born)
+                return await self._judge(applicant, credential, standing)
         finally:
             lock, waiting = self._locks[thumbprint]
             if waiting == 1:
@@ -112,16 +116,11 @@ class Admission:
             else:
                 self._locks[thumbprint] = (lock, waiting - 1)
 
-    async def _judge(
-        self,
-        machine: Responder,
-        credential: Credential,
-        standing: Standing,
-        token_id: bytes | None,
-        born: int,
-    ) -> Outcome:
-        token = None if token_id is None else self._registry.tokens.find(token_id)
-        device_id = standing.device_id or self._random(topics.DEVICE_ID_LENGTH)
+    async def _judge(self, applicant: Applicant, credential: Credential, standing: Standing) -> Outcome:
+        machine, token, token_id = applicant.machine, applicant.token, applicant.presented.token_id
+        if token is None or token.token_id != token_id:
+            token = None if token_id is None else self._registry.tokens.find(token_id)
+        device_id = standing.device_id or applicant.random(topics.DEVICE_ID_LENGTH)
         judged = await self._workers.run(
             lambda: self._verify(machine, credential, token, standing, device_id)
         )
@@ -137,7 +136,7 @@ class Admission:
             _LOG.info("device not admitted", device=name, result=result, reason=verdict.reason)
             return Outcome(result, judged.frames, claim.digest)
         outcome = await self._registry.pend(
-            self._pending(judged, judged.established, credential, device_id, born)
+            self._pending(judged, judged.established, credential, device_id, applicant.born)
         )
         if not isinstance(outcome, Pended):
             _LOG.info("device not admitted", device=name, result="overtaken", reason=outcome.reason)
@@ -163,7 +162,7 @@ class Admission:
             state=standing.state,
             token=standing.token,
             token_valid=claim.token_valid,
-            source=_source(claim.devinfo),
+            source=None if self._config.policy.entropy == "any" else _source(claim.devinfo),
         )
         if verdict.status is not None:
             machine.deny(verdict.status, self._config.policy.retry_seconds)

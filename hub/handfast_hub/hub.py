@@ -214,7 +214,7 @@ class Hub:
             if whole is None:
                 acknowledge()
             else:
-                self._sessions.receive(parsed, whole, acknowledge)
+                self._sessions.receive(topics.reply_topic(topic), whole, acknowledge)
         else:
             self._traffic.receive(parsed, payload, acknowledge)
 

@@ -19,13 +19,13 @@ from handfast_hub.config import HubConfig
 
 _LOG = structlog.get_logger("handfast.hub.randomness")
 
-# Draws that are fetched at once, and how few may be left before that. A handshake takes one or two.
+# Draws that are fetched at once, and how few may be left before that. A handshake takes one.
 BATCH = 4096
 LOW = 2048
 
 
-# What one handshake uses: coins of the KEM, C_R, the signature's randomness and r_H.
-HANDSHAKE_BYTES = 64 + 8 + 32 + 32
+# What one handshake uses: coins of the KEM, C_R, the signature's randomness, device_id and r_H.
+HANDSHAKE_BYTES = 64 + 8 + 32 + 8 + 32
 
 
 class Portions:

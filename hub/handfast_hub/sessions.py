@@ -11,13 +11,14 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from handfast.core import ead, events, messages, states, topics
+from handfast.core import ead, events, messages, states
+from handfast.core.codes import Token
 from handfast.core.constants import GATE_BY_TOKEN, MAX_MESSAGE_1, MAX_MESSAGE_3
 from handfast.core.errors import DecodeError, LinkError, PeerError
 from handfast.core.responder import Responder
 from handfast.core.suites import SHA_256
 from handfast.ports import Clock, Crypto
-from handfast_hub.admission import Admission
+from handfast_hub.admission import Admission, Applicant
 from handfast_hub.config import HubConfig
 from handfast_hub.limits import EarlyDrop, Memory, TokenBucket
 from handfast_hub.metrics import METRICS
@@ -33,11 +34,23 @@ ANSWERS_LIMIT = 50_000
 class Session:
     """One device that is joining. `busy` while a worker or the database has it."""
 
-    __slots__ = ("born", "busy", "chan", "digest", "frame", "machine", "started")
+    __slots__ = ("born", "busy", "digest", "frame", "machine", "random", "reply", "started", "token")
 
-    def __init__(self, machine: Responder, chan: bytes, born: int, digest: bytes, started: float) -> None:
+    def __init__(
+        self,
+        machine: Responder,
+        random: Portions,
+        token: Token | None,
+        reply: str,
+        born: int,
+        digest: bytes,
+        started: float,
+    ) -> None:
+        """`reply` is the topic of its answers, which names its chan; `token` the one that its GATE named."""
         self.machine = machine
-        self.chan = chan
+        self.random = random
+        self.token = token
+        self.reply = reply
         self.born = born
         self.digest = digest
         self.started = started
@@ -76,7 +89,7 @@ class Sessions:
         self._workers = workers
         self._publish = publish
         self._born = born
-        self._admission = Admission(config, registry, crypto, random, workers)
+        self._admission = Admission(config, registry, crypto, workers)
         now = clock.now()
         self._signing = TokenBucket(config.limits.signatures_per_second, now)
         self._verifying = TokenBucket(config.limits.verifications_per_second, now)
@@ -100,8 +113,8 @@ class Sessions:
         for answer in answers:
             self._answered[answer.c_r] = _Answered(answer.message_3_hash, answer.message_4, until)
 
-    def receive(self, topic: topics.Topic, payload: bytes, acknowledge: Callable[[], None]) -> None:
-        """One payload of a joining device; never raises, whatever the bytes are."""
+    def receive(self, reply: str, payload: bytes, acknowledge: Callable[[], None]) -> None:
+        """One payload of a joining device, to be answered on `reply`; never raises, whatever it is."""
         work = None
         try:
             frame = messages.decode_frame(payload)
@@ -109,9 +122,9 @@ class Sessions:
                 # An error message: anybody could have written it, so it ends nothing.
                 self._drop("error_message")
             elif frame.c_x is None:
-                work = self._message_1(topic, payload, frame)
+                work = self._message_1(reply, payload, frame)
             else:
-                work = self._message_3(topic, payload, frame)
+                work = self._message_3(reply, payload, frame)
         except PeerError:
             self._drop("decode")
         if work is None:
@@ -152,7 +165,7 @@ class Sessions:
     # message_1 --------------------------------------------------------------------------------
 
     def _message_1(
-        self, topic: topics.Topic, payload: bytes, frame: "messages.Frame"
+        self, reply: str, payload: bytes, frame: "messages.Frame"
     ) -> Coroutine[Any, Any, None] | None:
         """What is left to do for it in a worker, or None when it is done with."""
         if len(frame.message) > MAX_MESSAGE_1:
@@ -167,44 +180,38 @@ class Sessions:
         known = self._memory.find(gate.digest, now)
         if known is not None:
             # Only bytes that passed the gate are in the memory; they cost a hash and no more.
-            self._again(known, topic)
+            self._again(known, reply)
             return None
-        key = self._gate_key(gate)
-        if key is None:
+        by_token = gate.kind == GATE_BY_TOKEN
+        token = self._registry.tokens.find(gate.token_id) if by_token else None
+        if by_token and token is None:
             self._drop("gate")
             return None
         try:
-            machine.pass_gate(key)
+            machine.pass_gate(ead.gate_key(self._crypto, self._registry.hub_id, token))
         except PeerError:
             self._drop("gate")
-            self._send(topic, machine.frames_to_send(now))
+            self._send(reply, machine.frames_to_send(now))
             return None
-        by_token = gate.kind == GATE_BY_TOKEN
         if not self._early.admits(self.half_open, by_token) or not self._signing.take(now):
             # Not remembered: the device's own resend gets another chance.
             self._drop("load")
             return None
         self._born += 1
-        session = Session(machine, topic.chan, self._born, gate.digest, now)
+        session = Session(machine, random, token, reply, self._born, gate.digest, now)
         self._memory.remember(gate.digest, b"", now)
         self._making += 1
-        return self._answer_1(session, topic)
+        return self._answer_1(session)
 
-    def _gate_key(self, gate: "events.GatePresented") -> bytes | None:
-        if gate.kind != GATE_BY_TOKEN:
-            return self._registry.hub_id
-        token = self._registry.tokens.find(gate.token_id)
-        return None if token is None else ead.gate_key(self._crypto, self._registry.hub_id, token)
-
-    def _again(self, c_r: bytes, topic: topics.Topic) -> None:
+    def _again(self, c_r: bytes, reply: str) -> None:
         """The same message_1: the same message_2 on the same chan while the session lives, else silence."""
         session = self._open.get(c_r)
-        if session is not None and session.chan == topic.chan:
-            self._send(topic, [session.frame])
+        if session is not None and session.reply == reply:
+            self._send(reply, [session.frame])
         else:
             self._drop("repeated")
 
-    async def _answer_1(self, session: Session, topic: topics.Topic) -> None:
+    async def _answer_1(self, session: Session) -> None:
         machine = session.machine
         try:
             with contextlib.suppress(PeerError):  # G_X is no key: the error message says so
@@ -217,12 +224,12 @@ class Sessions:
             session.busy = False
             self._open[machine.c_r] = session
             self._memory.remember(session.digest, machine.c_r, session.started)
-        self._send(topic, frames)
+        self._send(session.reply, frames)
 
     # message_3 --------------------------------------------------------------------------------
 
     def _message_3(
-        self, topic: topics.Topic, payload: bytes, frame: "messages.Frame"
+        self, reply: str, payload: bytes, frame: "messages.Frame"
     ) -> Coroutine[Any, Any, None] | None:
         """What is left to do for it elsewhere, or None when it is done with."""
         if len(frame.message) > MAX_MESSAGE_3:
@@ -231,10 +238,10 @@ class Sessions:
         answered = self._answered.get(frame.c_x)
         if answered is not None:
             if answered.digest == self._crypto.hash(SHA_256, frame.message):
-                self._send(topic, [answered.frame])
+                self._send(reply, [answered.frame])
             return None
         session = self._open.get(frame.c_x)
-        if session is None or session.busy or session.chan != topic.chan:
+        if session is None or session.busy or session.reply != reply:
             self._drop("unknown_session")
             return None
         if not self._verifying.take(now):
@@ -245,21 +252,20 @@ class Sessions:
         except PeerError:
             self._drop("message_3")
             if session.machine.state in states.FINAL:
-                self._end(session, topic, "failed")
+                self._end(session, "failed")
             return None
         presented = session.machine.next_event()
         if not isinstance(presented, events.CredentialPresented):
             return None
         session.busy = True
-        return self._answer_3(session, topic, presented)
+        return self._answer_3(session, presented)
 
-    async def _answer_3(
-        self, session: Session, topic: topics.Topic, presented: "events.CredentialPresented"
-    ) -> None:
+    async def _answer_3(self, session: Session, presented: "events.CredentialPresented") -> None:
+        applicant = Applicant(session.machine, presented, session.born, session.random, session.token)
         try:
-            outcome = await self._admission.decide(session.machine, presented, session.born)
+            outcome = await self._admission.decide(applicant)
         except BaseException:
-            self._end(session, topic, "failed")
+            self._end(session, "failed")
             raise
         if outcome.digest is not None and outcome.frames:
             now = self._clock.now()
@@ -268,22 +274,22 @@ class Sessions:
             METRICS.seconds.observe(now - session.started)
         self._open.pop(session.machine.c_r, None)
         METRICS.handshakes.labels(outcome.result).inc()
-        self._send(topic, outcome.frames)
+        self._send(session.reply, outcome.frames)
 
     # Everything else --------------------------------------------------------------------------
 
-    def _end(self, session: Session, topic: topics.Topic, result: str) -> None:
+    def _end(self, session: Session, result: str) -> None:
         self._open.pop(session.machine.c_r, None)
         METRICS.handshakes.labels(result).inc()
-        self._send(topic, session.machine.frames_to_send(self._clock.now()))
+        self._send(session.reply, session.machine.frames_to_send(self._clock.now()))
 
     def _drop(self, reason: str) -> None:
         METRICS.drops.labels(reason).inc()
 
-    def _send(self, topic: topics.Topic, frames: list[bytes]) -> None:
+    def _send(self, reply: str, frames: list[bytes]) -> None:
         for frame in frames:
             try:
-                self._publish(topics.reply_topic(topic), frame)
+                self._publish(reply, frame)
             except LinkError:
                 # The device asks again, and then there is an answer in a cache or in the registry.
                 self._drop("broker_away")

@@ -45,7 +45,7 @@ def test_what_is_written_is_read_back() -> None:
 
 def test_the_answer_goes_to_the_chan_of_the_question() -> None:
     endpoint = topics.onboarding(HUB, CHAN)
-    assert topics.reply_topic(topics.parse(endpoint.up)) == endpoint.down
+    assert topics.reply_topic(endpoint.up) == endpoint.down
 
 
 def test_the_hub_subscribes_to_what_devices_publish_and_to_nothing_that_it_publishes() -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Token = namedtuple("Token", ("token_id", "k_tok", "shared"))
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 
 # First byte: (name, length of the content, length of the check).
 _KINDS = {
@@ -62,21 +63,21 @@ def b32encode(data: bytes) -> str:
 
 def b32decode(text: str) -> bytes:
     """The bytes that b32encode makes `text` from; DecodeError for any other text."""
-    data = bytearray()
-    bits = count = 0
-    for character in text:
-        value = _ALPHABET.find(character)
-        if value < 0:
-            raise DecodeError("base32 has the characters a-z and 2-7 only")
-        bits = (bits << 5 | value) & 0xFFF
-        count += 5
-        if count >= 8:
-            count -= 8
-            data.append(bits >> count & 0xFF)
-    # A whole character too many, or pad bits that are not zero: two texts for the same bytes.
-    if count >= 5 or bits & ((1 << count) - 1):
-        raise DecodeError("base32 of this length or ending is never written")
-    return bytes(data)
+    groups = []
+    for at in range(0, len(text), 8):
+        group = text[at : at + 8]
+        number = 0
+        for character in group:
+            value = _VALUES.get(character)
+            if value is None:
+                raise DecodeError("base32 has the characters a-z and 2-7 only")
+            number = number << 5 | value
+        spare = 5 * len(group) % 8
+        # A whole character too many, or spare bits that are not zero: two texts for the same bytes.
+        if spare > 4 or number & ((1 << spare) - 1):
+            raise DecodeError("base32 of this length or ending is never written")
+        groups.append((number >> spare).to_bytes(5 * len(group) // 8, "big"))
+    return b"".join(groups)
 
 
 def encode_token(crypto: "Crypto", token: Token) -> str:

@@ -62,9 +62,9 @@ def hub_subscriptions(hub_kid: bytes) -> "tuple[str, str]":
     return base + "/up/+", base + "/dev/+/up/+"
 
 
-def reply_topic(topic: Topic) -> str:
-    """The topic on which the hub answers an onboarding payload that came on `topic`."""
-    return ROOT + b32encode(topic.hub) + "/dn/" + b32encode(topic.chan)
+def reply_topic(text: str) -> str:
+    """The topic on which the hub answers an onboarding payload that came on the topic `text`."""
+    return text.replace("/up/", "/dn/")
 
 
 def parse(text: str) -> Topic:
