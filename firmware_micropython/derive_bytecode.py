@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "handfast_micropython"
-NAMES = ("aes", "buffers", "ghash")
+NAMES = ("aes", "buffers", "ghash", "mlkem")
 
 
 def bytecode(viper: str, name: str) -> str:

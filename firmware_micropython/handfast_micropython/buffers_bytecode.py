@@ -24,3 +24,12 @@ def difference(left, right, length: int) -> int:
         found = found | (one[index] ^ two[index])
         index += 1
     return found
+
+
+def zero_words(target, length: int):
+    """Set the first `length` words of `target` to 0."""
+    into = target
+    index = 0
+    while index < length:
+        into[index] = 0
+        index += 1

@@ -28,3 +28,13 @@ def difference(left, right, length: int) -> int:
         found = found | (one[index] ^ two[index])
         index += 1
     return found
+
+
+@micropython.viper
+def zero_words(target, length: int):
+    """Set the first `length` words of `target` to 0."""
+    into = ptr32(target)
+    index = 0
+    while index < length:
+        into[index] = 0
+        index += 1

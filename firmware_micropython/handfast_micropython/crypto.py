@@ -1,27 +1,33 @@
-"""The Crypto port of a board, as far as it goes today: hashes, MACs and AEADs by their COSE numbers.
+"""The Crypto port of a board, as far as it goes today: hashes, MACs, AEADs and ML-KEM.
 
-ML-KEM and ML-DSA are not here yet, and `supports` says so.
+X25519 and ML-DSA are not here yet, and `supports` says so.
 """
 
 import hashlib
 
-from handfast.core.errors import LocalError
-from handfast.core.suites import A256GCM, AEADS, HASHES, SHA_256, SHA_384, SHAKE256
+from handfast.core.errors import DecodeError, LocalError
+from handfast.core.suites import A256GCM, AEADS, HASHES, KEMS, SHA_256, SHA_384, SHAKE256
 from handfast_micropython import aes_ccm, aes_gcm
 from handfast_micropython.buffers import equal
 from handfast_micropython.keccak import shake256
 from handfast_micropython.kmac import kmac256
+from handfast_micropython.mlkem import ML_KEM
 from handfast_micropython.sha384 import sha384
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from handfast.core.suites import Kem
+    from handfast_micropython.mlkem import MlKem
 
 
 class Crypto:
-    """What `handfast.ports.Crypto` asks for, without the methods of KEMs and signatures."""
+    """What `handfast.ports.Crypto` asks for, without the methods of signatures."""
 
-    name = "handfast_micropython, symmetric only"
+    name = "handfast_micropython, no signatures"
     hedged = True
 
     def supports(self, suite: int) -> bool:
-        """Whether every primitive of suite number `suite` is there: never, before ML-KEM and ML-DSA are."""
+        """Whether every primitive of suite number `suite` is there: never, before ML-DSA is."""
         return False
 
     def hash(self, algorithm: int, data: bytes) -> bytes:
@@ -67,6 +73,32 @@ class Crypto:
             return aes_gcm.open_(key, nonce, aad, ciphertext)
         return aes_ccm.open_(key, nonce, aad, ciphertext, tag_length)
 
+    def kem_public_key(self, kem: str, seed: bytes) -> bytes:
+        """The encapsulation key of the private key `seed` (FIPS 203 algorithm 16)."""
+        row, part = _kem(kem)
+        _own(row.name, "seed", row.seed, seed)
+        return part.public_key(seed)
+
+    def encapsulate(self, kem: str, public_key: bytes, randomness: bytes) -> "tuple[bytes, bytes]":
+        """(ciphertext, shared_secret of 32 bytes), FIPS 203 algorithm 17.
+
+        DecodeError when the key has the wrong length or fails the modulus check of section 7.2.
+        """
+        row, part = _kem(kem)
+        _own(row.name, "randomness", row.randomness, randomness)
+        _peers(row.name, "encapsulation key", row.public_key, public_key)
+        return part.encapsulate(public_key, randomness)
+
+    def decapsulate(self, kem: str, seed: bytes, ciphertext: bytes) -> bytes:
+        """The shared secret, 32 bytes (FIPS 203 algorithm 18); DecodeError for a wrong length.
+
+        A wrong ciphertext gives a wrong secret, not an error.
+        """
+        row, part = _kem(kem)
+        _own(row.name, "seed", row.seed, seed)
+        _peers(row.name, "ciphertext", row.ciphertext, ciphertext)
+        return part.decapsulate(seed, ciphertext)
+
     def _tag_length(self, algorithm: int, key: bytes, nonce: bytes) -> int:
         row = AEADS.get(algorithm)
         if row is None:
@@ -74,3 +106,19 @@ class Crypto:
         if len(key) != row.key_length or len(nonce) != row.nonce_length:
             raise LocalError("%s takes %d and %d bytes" % (row.name, row.key_length, row.nonce_length))
         return int(row.tag_length)
+
+
+def _kem(kem: str) -> "tuple[Kem, MlKem]":
+    if kem not in ML_KEM:
+        raise LocalError("no KEM %r" % kem)
+    return KEMS[kem], ML_KEM[kem]
+
+
+def _own(name: str, what: str, length: int, value: bytes) -> None:
+    if len(value) != length:
+        raise LocalError("%s needs %s of %d bytes; got %d" % (name, what, length, len(value)))
+
+
+def _peers(name: str, what: str, length: int, value: bytes) -> None:
+    if len(value) != length:
+        raise DecodeError("%s: the %s must have %d bytes; it has %d" % (name, what, length, len(value)))

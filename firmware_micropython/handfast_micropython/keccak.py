@@ -8,6 +8,8 @@ except (ImportError, SyntaxError, ValueError):
     # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
     from handfast_micropython.keccak_bytecode import permute
 
+__all__ = ("Sponge", "permute", "sha3_256", "sha3_512", "shake128", "shake256")
+
 # Rates in bytes: 200 minus twice the security strength.
 RATE_SHAKE128 = 168
 RATE_SHAKE256 = 136

@@ -1,0 +1,32 @@
+"""One piece of memory that ML-KEM and ML-DSA both compute in, one after the other.
+
+It is taken once and kept, for a long-lived heap in pieces would not have so much in a row later.
+Nothing here is reentrant: an operation begins with `words` and ends with `wipe`.
+"""
+
+from array import array
+
+from handfast_micropython.buffers import zero_words
+
+# Read through a list, so that no function needs `global`.
+_memory = [array("I")]
+
+
+def words(count: int) -> "memoryview[int]":
+    """`count` words of 32 bits, whatever is in them; they are the same ones at every call."""
+    if len(_memory[0]) < count:
+        # Let go of the old ones first: both together might not fit.
+        _memory[0] = array("I")
+        _memory[0] = array("I", bytes(4 * count))
+    return memoryview(_memory[0])[:count]
+
+
+def polynomials(count: int) -> "list[memoryview[int]]":
+    """`count` polynomials of 256 coefficients, a word each."""
+    whole = words(256 * count)
+    return [whole[256 * index : 256 * index + 256] for index in range(count)]
+
+
+def wipe() -> None:
+    """Leave no secret behind."""
+    zero_words(_memory[0], len(_memory[0]))

@@ -1,0 +1,39 @@
+"""SHAKE of a short seed (FIPS 202 section 6.2), its output read where it arises: in the state.
+
+Sampling takes one block after the other and drops what it does not need, so nothing is copied.
+"""
+
+from handfast_micropython.keccak import RATE_SHAKE128, RATE_SHAKE256, SUFFIX_SHAKE, permute
+
+_ZEROS = bytes(200)
+
+
+class Xof:
+    """One 200-byte state for many seeds. `state[:rate]` is the block of output that is at hand."""
+
+    def __init__(self) -> None:
+        self.state = bytearray(200)
+
+    def start_shake128(self, seed: "bytes | bytearray") -> None:
+        """Begin with `seed`, at most 166 bytes; blocks have 168 bytes."""
+        self._start(seed, RATE_SHAKE128)
+
+    def start_shake256(self, seed: "bytes | bytearray") -> None:
+        """Begin with `seed`, at most 134 bytes; blocks have 136 bytes."""
+        self._start(seed, RATE_SHAKE256)
+
+    def next_block(self) -> None:
+        """Go on to the next block."""
+        permute(self.state)
+
+    def wipe(self) -> None:
+        """Leave no secret behind."""
+        self.state[:] = _ZEROS
+
+    def _start(self, seed: "bytes | bytearray", rate: int) -> None:
+        state = self.state
+        state[:] = _ZEROS
+        state[: len(seed)] = seed
+        state[len(seed)] = SUFFIX_SHAKE
+        state[rate - 1] = 0x80
+        permute(state)
