@@ -10,7 +10,7 @@ import hashlib
 from typing import Any
 
 from joined import read_again
-from pair import counting_random, identity
+from pair import CountingRandom, identity
 
 from handfast.core import constants, device_session, ead, events, hub_session, messages, root_key
 from handfast.core.codes import Token
@@ -57,7 +57,7 @@ class Device:
         self.delivered: list[bytes] = []
         self._crypto = crypto
         self._hub = hub_credential
-        self._random = counting_random(crypto, b"device")
+        self._random = CountingRandom(crypto, b"device")
 
     def start(self, now: float) -> list[Payload]:
         """Begin an attempt, giving up the one before."""
@@ -164,7 +164,7 @@ class Hub:
         self._disk = hub_session.empty(DEVICE_ID)
         self._answers: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
         self._crypto = crypto
-        self._random = counting_random(crypto, b"hub")
+        self._random = CountingRandom(crypto, b"hub")
         self.cut(0.0)
 
     def cut(self, now: float) -> None:
