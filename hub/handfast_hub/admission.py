@@ -71,11 +71,14 @@ class Admission:
         registry: Registry,
         crypto: Crypto,
         workers: Workers,
+        granted: Callable[[bytes], None],
     ) -> None:
+        """`granted` hears the device_id of each new key that is on the disk."""
         self._config = config
         self._registry = registry
         self._crypto = crypto
         self._workers = workers
+        self._granted = granted
         # By thumbprint: who is being decided about, and how many more handshakes of it wait.
         self._locks: dict[bytes, tuple[asyncio.Lock, int]] = {}
 
@@ -141,6 +144,7 @@ class Admission:
         if not isinstance(outcome, Pended):
             _LOG.info("device not admitted", device=name, result="overtaken", reason=outcome.reason)
             return Outcome("overtaken", [], None)
+        self._granted(device_id)
         _LOG.debug("device admitted", device=name, reason=verdict.reason)
         return Outcome("granted", judged.frames, claim.digest)
 

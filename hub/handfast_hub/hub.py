@@ -27,7 +27,8 @@ from handfast_cpython.crypto import Crypto as MachineCrypto
 from handfast_hub.config import HubConfig
 from handfast_hub.fragments import Fragments
 from handfast_hub.randomness import Randomness, open_randomness
-from handfast_hub.registry.lease import LEASE_SECONDS
+from handfast_hub.registry.engine import RegistryError
+from handfast_hub.registry.lease import LEASE_SECONDS, LeaseHeld
 from handfast_hub.registry.operator import NewCommand, Operator
 from handfast_hub.registry.registry import Change, Registry
 from handfast_hub.sessions import Sessions
@@ -96,6 +97,17 @@ class Hub:
         self._closing.push_async_callback(self._transport.close)
         publish = self._transport.publish
         self._fragments = Fragments(self.crypto, self.clock, publish, self.config.mqtt.packet_limit)
+        self._traffic = Traffic(
+            self._registry,
+            self.crypto,
+            self.clock,
+            self.hub_id[:KID_LENGTH],
+            self._transport.publish,
+            lambda: self._transport.connected,
+            self._deliver,
+            self._answered,
+        )
+        self._closing.push_async_callback(self._traffic.close)
         self._sessions = Sessions(
             self.config,
             self._registry,
@@ -104,19 +116,10 @@ class Hub:
             self.clock,
             self._workers,
             self._fragments.publish,
+            self._traffic.forget,
             born,
         )
         self._closing.push_async_callback(self._sessions.close)
-        self._traffic = Traffic(
-            self._registry,
-            self.crypto,
-            self.clock,
-            self.hub_id[:KID_LENGTH],
-            self._transport.publish,
-            self._deliver,
-            self._answered,
-        )
-        self._closing.push_async_callback(self._traffic.close)
         self._sessions.recall(await self._registry.answers(time.time() - RECALL_SECONDS))
         await self._transport.start(topics.hub_subscriptions(self.hub_id[:KID_LENGTH]), self._receive)
         for work in (self._renew, self._sweep, self._watch):
@@ -248,21 +251,40 @@ class Hub:
         self._closing.push_async_callback(stop)
 
     async def _renew(self) -> None:
+        renewed = time.monotonic()
         while True:
             # Wall time: a lease is between processes, whatever clock the sessions have.
             await asyncio.sleep(LEASE_SECONDS / 3)
-            await self._registry.renew()
+            try:
+                await self._registry.renew()
+                renewed = time.monotonic()
+            except LeaseHeld:
+                raise
+            except RegistryError as error:
+                # Who cannot write cannot be overtaken by somebody who can, until the lease has run out.
+                if time.monotonic() - renewed >= LEASE_SECONDS:
+                    raise
+                _LOG.error("the lease was not renewed", reason=error.detail)
 
     async def _sweep(self) -> None:
         while True:
             await self.clock.sleep(SWEEP_SECONDS)
             self._sessions.expire()
-            if await self._registry.expire_commands(time.time()):
-                _LOG.info("commands expired")
+            self._traffic.remind()
+            try:
+                if await self._registry.expire_commands(time.time()):
+                    _LOG.info("commands expired")
+            except RegistryError as error:
+                _LOG.error("commands could not expire", reason=error.detail)
 
     async def _watch(self) -> None:
-        async for change in self._registry.watch():
-            await self._apply(change)
+        while True:
+            try:
+                async for change in self._registry.watch():
+                    await self._apply(change)
+            except RegistryError as error:
+                _LOG.error("what operators do is not seen", reason=error.detail)
+                await asyncio.sleep(SWEEP_SECONDS)
 
     async def _apply(self, change: Change) -> None:
         """Something that an operator did, here or in another process."""
@@ -271,13 +293,16 @@ class Hub:
         if change.kind in ("revoked", "refused"):
             await self._shut_out(change.device_id)
         elif change.kind == "command":
-            await self._traffic.notify(change.device_id)
+            self._traffic.notify(change.device_id)
         else:
             self._traffic.forget(change.device_id)
 
     async def _shut_out(self, device_id: bytes) -> None:
         """Nothing of it is opened any more; tell it, and close its connection when it can have heard."""
-        await self._traffic.farewell(device_id)
+        try:
+            await self._traffic.farewell(device_id)
+        except RegistryError as error:
+            _LOG.error("a device is told when it speaks", device=device_id.hex(), reason=error.detail)
         task = asyncio.create_task(self._disconnect_later(device_id))
         self._partings.add(task)
         task.add_done_callback(self._partings.discard)

@@ -11,10 +11,12 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
+import structlog
+
 from handfast.core import ead, events, messages, states
 from handfast.core.codes import Token
 from handfast.core.constants import GATE_BY_TOKEN, MAX_MESSAGE_1, MAX_MESSAGE_3
-from handfast.core.errors import DecodeError, LinkError, PeerError
+from handfast.core.errors import DecodeError, Error, LinkError, PeerError
 from handfast.core.responder import Responder
 from handfast.core.suites import SHA_256
 from handfast.ports import Clock, Crypto
@@ -26,6 +28,8 @@ from handfast_hub.randomness import Portions
 from handfast_hub.registry.registry import Registry
 from handfast_hub.registry.traffic import Answer
 from handfast_hub.workers import Workers
+
+_LOG = structlog.get_logger("handfast.hub.sessions")
 
 # Answers of finished handshakes that are kept for a device that asks again.
 ANSWERS_LIMIT = 50_000
@@ -78,9 +82,11 @@ class Sessions:
         clock: Clock,
         workers: Workers,
         publish: Callable[[str, bytes], None],
+        granted: Callable[[bytes], None],
         born: int,
     ) -> None:
-        """`born` is the first number that this process may give; `publish` raises LinkError."""
+        """`born` is the first number that this process may give; `publish` raises LinkError; `granted`
+        hears the device_id of each new key that is on the disk."""
         self._config = config
         self._registry = registry
         self._crypto = crypto
@@ -89,7 +95,7 @@ class Sessions:
         self._workers = workers
         self._publish = publish
         self._born = born
-        self._admission = Admission(config, registry, crypto, workers)
+        self._admission = Admission(config, registry, crypto, workers, granted)
         now = clock.now()
         self._signing = TokenBucket(config.limits.signatures_per_second, now)
         self._verifying = TokenBucket(config.limits.verifications_per_second, now)
@@ -101,6 +107,7 @@ class Sessions:
         self._open: dict[bytes, Session] = {}
         self._answered: dict[bytes, _Answered] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def half_open(self) -> int:
@@ -114,7 +121,12 @@ class Sessions:
             self._answered[answer.c_r] = _Answered(answer.message_3_hash, answer.message_4, until)
 
     def receive(self, reply: str, payload: bytes, acknowledge: Callable[[], None]) -> None:
-        """One payload of a joining device, to be answered on `reply`; never raises, whatever it is."""
+        """One payload of a joining device, to be answered on `reply`; never raises, whatever it is.
+
+        After `close` it is left to the next process.
+        """
+        if self._closed:
+            return
         work = None
         try:
             frame = messages.decode_frame(payload)
@@ -152,13 +164,20 @@ class Sessions:
         METRICS.half_open.set(self.half_open)
 
     async def close(self) -> None:
-        """Wait for what is under way."""
+        """Take nothing more, and wait for what is under way."""
+        self._closed = True
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _finish(self, work: Coroutine[Any, Any, None], acknowledge: Callable[[], None]) -> None:
         try:
             await work
+        except Error as error:
+            self._drop("failed")
+            _LOG.error("a handshake could not be finished", reason=error.detail)
+        except Exception:
+            self._drop("failed")
+            _LOG.exception("a handshake made the hub fail")
         finally:
             acknowledge()
 

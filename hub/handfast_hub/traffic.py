@@ -4,19 +4,22 @@ A record is opened against the ring in memory, which moves on at once; its PUBLI
 and its data handed on when the transaction with its replay window has committed. When the
 transaction refuses (the device was revoked, its key is gone) the ring is forgotten and nothing is
 handed on.
+
+Nothing is sealed under a key or an epoch before the transaction that brought it has committed: after
+a crash the same nonce would be used again.
 """
 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 import structlog
 
 from handfast.core import constants, hub_session, topics
 from handfast.core.errors import AuthenticationError, DecodeError, Error, LinkError, PeerError
-from handfast.core.hub_session import Opened
+from handfast.core.hub_session import Opened, Sealed
 from handfast.core.key_cache import KeyCache
 from handfast.core.plaintexts import (
     Response,
@@ -27,18 +30,21 @@ from handfast.core.plaintexts import (
 )
 from handfast.core.records import decode_header
 from handfast.ports import Clock, Crypto
+from handfast_hub.arrivals import Arrival, Arrivals
 from handfast_hub.metrics import METRICS
 from handfast_hub.registry.delivery import Delivery
-from handfast_hub.registry.reads import Stored
 from handfast_hub.registry.registry import Registry
 from handfast_hub.registry.traffic import Command, Dispatch
+from handfast_hub.rings import Device, Rings, Unanswered
 
 _LOG = structlog.get_logger("handfast.hub.traffic")
 
-# Devices whose rings are kept in memory; the one that was silent longest goes first.
-RINGS_LIMIT = 100_000
 # Commands whose answer somebody in this process may wait for.
 SENT_LIMIT = 100_000
+# A command without an answer goes out again, byte for byte, with the first record of its device after
+# so many seconds; the device takes it once. At most so many of one device.
+RESEND_SECONDS = 5.0
+RESEND_LIMIT = 32
 
 
 class Reading(NamedTuple):
@@ -51,18 +57,6 @@ class Reading(NamedTuple):
     at: float
 
 
-class _Device:
-    """A device in memory. `confirmed`: a record of it was committed since this hub started."""
-
-    __slots__ = ("confirmed", "label", "lock", "ring")
-
-    def __init__(self, stored: Stored) -> None:
-        self.ring = stored.ring
-        self.label = stored.label
-        self.confirmed = False
-        self.lock = asyncio.Lock()
-
-
 class Traffic:
     """Every record of every enrolled device."""
 
@@ -73,43 +67,52 @@ class Traffic:
         clock: Clock,
         hub_kid: bytes,
         publish: Callable[[str, bytes], None],
+        connected: Callable[[], bool],
         deliver: Callable[[Reading], None],
         answered: Callable[[int, Response], None],
     ) -> None:
-        """`deliver` hears committed readings, `answered` committed answers to commands."""
+        """`connected` says whether the broker is there. `deliver` hears committed readings, `answered`
+        committed answers to commands."""
         self._registry = registry
         self._clock = clock
         self._hub_kid = hub_kid
         self._publish = publish
+        self._connected = connected
         self._deliver = deliver
         self._answered = answered
         self._keys = KeyCache(crypto)
         # Commands that this process has sent, by the record that carried them.
         self._sent: OrderedDict[tuple[bytes, int, int], int] = OrderedDict()
-        self._devices: OrderedDict[bytes, _Device] = OrderedDict()
+        self._rings = Rings(registry, clock, self._keys)
+        self._arrivals = Arrivals(self._receive)
+        # Devices with commands that could not be sent: the broker or the database was away.
+        self._waiting: set[bytes] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def receive(self, topic: topics.Topic, payload: bytes, acknowledge: Callable[[], None]) -> None:
         """One payload on a device's topic; never raises, whatever the bytes are."""
-        task = asyncio.create_task(self._receive(topic.device_id, topic.channel, payload, acknowledge))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._arrivals.take(topic.device_id, topic.channel, payload, acknowledge)
 
     def forget(self, device_id: bytes) -> None:
-        """Another process changed this device: read it anew when it speaks."""
-        self._devices.pop(device_id, None)
-        self._keys.forget(device_id)
+        """The registry knows better than the ring in memory: read it anew when the device speaks."""
+        self._rings.forget(device_id)
 
-    async def notify(self, device_id: bytes) -> None:
+    def notify(self, device_id: bytes) -> None:
         """Commands may wait for this device; send them if it was heard since this hub started."""
-        device = self._devices.get(device_id)
+        device = self._rings.find(device_id)
         if device is not None and device.confirmed:
-            async with device.lock:
-                await self._send_commands(device_id, device)
+            self._keep(self._reply(device, None))
+
+    def remind(self) -> None:
+        """Send the commands that could not be sent before; call it every second or so."""
+        if self._waiting and self._connected():
+            waiting, self._waiting = self._waiting, set()
+            for device_id in waiting:
+                self.notify(device_id)
 
     async def farewell(self, device_id: bytes) -> None:
         """Tell a device that was just revoked, if it was heard of; else it is told when it speaks."""
-        device = self._devices.get(device_id)
+        device = self._rings.find(device_id)
         self.forget(device_id)
         if device is not None and device.ring.active is not None:
             epoch = device.ring.active.epoch
@@ -117,129 +120,169 @@ class Traffic:
                 await self._last_records(device_id, each)
 
     async def close(self) -> None:
-        """Wait for what is under way."""
+        """Take nothing more, and wait for what is under way."""
+        await self._arrivals.close()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # In ---------------------------------------------------------------------------------------
 
-    async def _receive(
-        self, device_id: bytes, channel: int, payload: bytes, acknowledge: Callable[[], None]
-    ) -> None:
+    async def _receive(self, arrival: Arrival) -> None:
+        """Open and commit a record; Error when the database did not do its work."""
+        device_id = arrival.device_id
         try:
-            device = await self._load(device_id)
+            header = decode_header(arrival.payload)
+            device = await self._rings.load(device_id)
             if device is None:
                 METRICS.records.labels("unknown_device").inc()
-            elif device.ring.active is None and not device.ring.pendings:
-                await self._stranger(device_id, payload)
+            elif device.keyless:
+                # It was revoked, and is told so with what was sealed for it then.
+                METRICS.records.labels("revoked").inc()
+                self.forget(device_id)
+                await self._last_records(device_id, header.epoch)
             else:
-                await self._open(device_id, device, channel, payload)
+                await self._open(device, arrival)
         except PeerError as error:
             METRICS.records.labels("refused").inc()
             _LOG.debug("record not opened", device=device_id.hex(), reason=error.detail)
-        except Error as error:
-            # The database could not do its work. Not acknowledged: the broker brings it again.
-            _LOG.error("a record could not be committed", device=device_id.hex(), reason=error.detail)
+        except Error:
             self.forget(device_id)
-            return
-        acknowledge()
+            raise
 
-    async def _load(self, device_id: bytes) -> _Device | None:
-        device = self._devices.get(device_id)
-        if device is None:
-            stored = await self._registry.load(device_id, self._clock.now())
-            # Another record of it may have been faster.
-            device = self._devices.get(device_id)
-            if device is None and stored is not None:
-                device = self._devices[device_id] = _Device(stored)
-                if len(self._devices) > RINGS_LIMIT:
-                    self._devices.popitem(last=False)
-        else:
-            self._devices.move_to_end(device_id)
-        return device
-
-    async def _open(self, device_id: bytes, device: _Device, channel: int, payload: bytes) -> None:
+    async def _open(self, device: Device, arrival: Arrival) -> None:
+        channel = arrival.channel
         before = device.ring
         try:
-            opened = hub_session.open_record(self._keys, before, channel, payload, self._clock.now())
+            opened = hub_session.open_record(self._keys, before, channel, arrival.payload, self._clock.now())
         except AuthenticationError:
             device.ring = hub_session.count_failure(before)
             raise
         data, response, control = _read(channel, opened)
         device.ring = opened.ring
         now = time.time()
-        refusal = await self._registry.deliver(Delivery(before, opened, channel, data, response, now))
+        self._rings.begin(device)
+        try:
+            refusal = await self._registry.deliver(Delivery(before, opened, channel, data, response, now))
+        finally:
+            self._rings.end(device)
         if refusal is not None:
             METRICS.records.labels("refused").inc()
-            _LOG.info("record refused", device=device_id.hex(), reason=refusal.reason)
-            self.forget(device_id)
+            _LOG.info("record refused", device=device.id.hex(), reason=refusal.reason)
+            self.forget(device.id)
             return
         METRICS.records.labels("delivered").inc()
+        device.commit(opened.ring)
         first = not device.confirmed
         device.confirmed = True
         if data is not None:
-            self._deliver(Reading(device_id, device.label, topics.CHANNEL_NAMES[channel], data, now))
+            self._deliver(Reading(device.id, device.label, topics.CHANNEL_NAMES[channel], data, now))
         if response is not None:
-            number = self._sent.pop((device_id, response.epoch, response.piv), None)
-            if number is not None:
-                self._answered(number, response)
-        async with device.lock:
-            if control or opened.promoted or opened.stepped:
-                ack = encode_control(constants.CONTROL_ACK, opened.attempt)
-                await self._seal(device_id, device, topics.CONTROL, ack)
-            if hub_session.wants_step(device.ring):
-                await self._seal(device_id, device, topics.CONTROL, encode_control(constants.CONTROL_STEP))
-            if first or control:
-                await self._send_commands(device_id, device)
+            self._response(device, response)
+        if device.unanswered:
+            self._resend(device, now)
+        acked = control or opened.promoted or opened.stepped
+        if acked or first or hub_session.wants_step(device.ring):
+            self._keep(self._reply(device, opened.attempt if acked else None))
 
-    async def _stranger(self, device_id: bytes, payload: bytes) -> None:
-        """A device without a key: it was revoked, and is told so with what was sealed for it then."""
-        METRICS.records.labels("revoked").inc()
-        await self._last_records(device_id, decode_header(payload).epoch)
-        self.forget(device_id)
+    def _response(self, device: Device, response: Response) -> None:
+        if device.unanswered:
+            device.unanswered.pop((response.epoch, response.piv), None)
+        number = self._sent.pop((device.id, response.epoch, response.piv), None)
+        if number is not None:
+            self._answered(number, response)
+
+    # Out --------------------------------------------------------------------------------------
+
+    async def _reply(self, device: Device, attempt: bytes | None) -> None:
+        """Send an ack when `attempt` is given, [2] when the device should step, and what waits for it."""
+        try:
+            async with device.lock:
+                if attempt is not None:
+                    ack = encode_control(constants.CONTROL_ACK, attempt)
+                    await self._send_sealed(device, topics.CONTROL, ack)
+                if hub_session.wants_step(device.ring):
+                    step = encode_control(constants.CONTROL_STEP)
+                    await self._send_sealed(device, topics.CONTROL, step)
+                await self._send_commands(device)
+        except Error as error:
+            _LOG.error("a device was not answered", device=device.id.hex(), reason=error.detail)
+            self._waiting.add(device.id)
+
+    async def _send_commands(self, device: Device) -> None:
+        if not device.sealable:
+            return
+        if not self._connected():
+            self._waiting.add(device.id)
+            return
+        for command in await self._registry.waiting_commands(device.id, time.time()):
+            await self._send_command(device, command)
+
+    async def _send_command(self, device: Device, command: Command) -> None:
+        sealed = await self._seal(device, topics.COMMAND, encode_request(command.data))
+        if sealed is None:
+            return
+        now = time.time()
+        if await self._registry.dispatch(Dispatch(command.number, sealed.epoch, sealed.piv, now)):
+            self._sent[device.id, sealed.epoch, sealed.piv] = command.number
+            if len(self._sent) > SENT_LIMIT:
+                self._sent.popitem(last=False)
+            if device.unanswered is None:
+                device.unanswered = {}
+            if len(device.unanswered) < RESEND_LIMIT:
+                sent = Unanswered(sealed.record, now, command.expires_at)
+                device.unanswered[sealed.epoch, sealed.piv] = sent
+            self._send(device.id, topics.COMMAND, sealed.record)
+
+    def _resend(self, device: Device, now: float) -> None:
+        """Its link may have been down when the command came; now it has just spoken."""
+        unanswered = device.unanswered or {}
+        for name, sent in list(unanswered.items()):
+            if now >= sent.expires_at or device.committed is None or name[0] != device.committed[1]:
+                del unanswered[name]
+            elif abs(now - sent.at) >= RESEND_SECONDS:
+                unanswered[name] = sent._replace(at=now)
+                self._send(device.id, topics.COMMAND, sent.record)
+
+    async def _send_sealed(self, device: Device, channel: int, plaintext: bytes) -> None:
+        sealed = await self._seal(device, channel, plaintext)
+        if sealed is not None:
+            self._send(device.id, channel, sealed.record)
+
+    async def _seal(self, device: Device, channel: int, plaintext: bytes) -> Sealed | None:
+        """A record that may leave, None when there can be none now. Call it with the device's lock."""
+        if not device.sealable:
+            return None
+        sealed = hub_session.seal_record(self._keys, device.ring, channel, plaintext)
+        device.ring = sealed.ring
+        if sealed.reserved:
+            self._rings.begin(device)
+            try:
+                if await self._registry.reserve(sealed.ring) is not None:
+                    self.forget(device.id)
+            except Error:
+                # In memory the bound has moved and on the disk it has not.
+                self.forget(device.id)
+                raise
+            finally:
+                self._rings.end(device)
+        return None if device.stale else sealed
 
     async def _last_records(self, device_id: bytes, epoch: int) -> None:
         for record in await self._registry.last_records(device_id, epoch, time.time()):
             self._send(device_id, topics.CONTROL, record)
-
-    # Out --------------------------------------------------------------------------------------
-
-    async def _seal(self, device_id: bytes, device: _Device, channel: int, plaintext: bytes) -> None:
-        sealed = hub_session.seal_record(self._keys, device.ring, channel, plaintext)
-        device.ring = sealed.ring
-        if sealed.reserved and await self._registry.reserve(sealed.ring) is not None:
-            self.forget(device_id)
-            return
-        self._send(device_id, channel, sealed.record)
-
-    async def _send_commands(self, device_id: bytes, device: _Device) -> None:
-        if device.ring.active is None:
-            return
-        for command in await self._registry.waiting_commands(device_id, time.time()):
-            await self._send_command(device_id, device, command)
-
-    async def _send_command(self, device_id: bytes, device: _Device, command: Command) -> None:
-        sealed = hub_session.seal_record(
-            self._keys, device.ring, topics.COMMAND, encode_request(command.data)
-        )
-        device.ring = sealed.ring
-        if sealed.reserved and await self._registry.reserve(sealed.ring) is not None:
-            self.forget(device_id)
-            return
-        dispatch = Dispatch(command.number, sealed.epoch, sealed.piv, time.time())
-        if await self._registry.dispatch(dispatch):
-            self._sent[device_id, sealed.epoch, sealed.piv] = command.number
-            if len(self._sent) > SENT_LIMIT:
-                self._sent.popitem(last=False)
-            self._send(device_id, topics.COMMAND, sealed.record)
 
     def _send(self, device_id: bytes, channel: int, record: bytes) -> None:
         endpoint = topics.enrolled(self._hub_kid, device_id)
         try:
             self._publish(f"{endpoint.down}/{channel}", record)
         except LinkError as error:
-            # An ack is asked for again; a command stays `sent` without an answer, which the operator sees.
+            # An ack is asked for again, and a command goes out again when its device speaks.
             _LOG.warning("the broker is away", device=device_id.hex(), reason=error.detail)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _read(channel: int, opened: Opened) -> tuple[bytes | None, Response | None, bool]:

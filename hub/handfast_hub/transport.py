@@ -25,6 +25,10 @@ class Transport(Protocol):
     def address(self) -> str:
         """Where devices find the broker, as a URL."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether what is published now will reach the broker."""
+
     async def start(self, subscriptions: Sequence[str], on_publish: OnPublish) -> None:
         """Begin; LinkError when that fails."""
 
@@ -61,6 +65,11 @@ class EmbeddedTransport:
     def address(self) -> str:
         """Where the broker listens."""
         return f"{self._scheme}://{self.broker.host}:{self.broker.port}"
+
+    @property
+    def connected(self) -> bool:
+        """Whether the hub has joined its broker."""
+        return self._ingress is not None and self._ingress.connected
 
     async def start(self, subscriptions: Sequence[str], on_publish: OnPublish) -> None:
         """Listen, and join; LinkError when the port is taken."""

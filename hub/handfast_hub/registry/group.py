@@ -4,6 +4,10 @@ A transaction costs the same for one enrolment as for fifty: a BEGIN, a few stat
 the disk. So operations queue up; the thread takes all that wait, runs each kind once over all its
 items, commits, and only then resolves their futures. Under load it lingers for company. Nothing is
 answered before the commit that makes it true.
+
+Callers go on from what they have asked for before it is committed: the second record of a device is
+opened with the window that the first one has moved. So when a writing transaction fails, everything
+fails that was asked for before its callers could hear of that.
 """
 
 import asyncio
@@ -48,6 +52,7 @@ class _Waiting(NamedTuple):
     operation: Operation[Any, Any]
     argument: Any
     future: "asyncio.Future[Any]"
+    generation: int
 
 
 class GroupCommit:
@@ -62,6 +67,10 @@ class GroupCommit:
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="registry", daemon=True)
         self._closed = False
+        # How many writing transactions the loop has seen fail; and, for the thread alone, the failure
+        # of the latest one and the generation of what was in it.
+        self._generation = 0
+        self._failure: tuple[int, Exception] | None = None
         self._connection: Connection | None = None
         self._thread.start()
 
@@ -73,7 +82,7 @@ class GroupCommit:
         if self._closed:
             raise RegistryError("the registry is closed")
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._queue.put(_Waiting(operation, argument, future))
+        self._queue.put(_Waiting(operation, argument, future, self._generation))
         return future
 
     async def close(self) -> None:
@@ -95,7 +104,7 @@ class GroupCommit:
             if group:
                 answers = self._answer(group)
                 with contextlib.suppress(RuntimeError):  # the loop ended without close()
-                    self._loop.call_soon_threadsafe(_resolve, answers)
+                    self._loop.call_soon_threadsafe(self._resolve, answers, self._failure)
             if last:
                 if self._connection is not None:
                     self._connection.close()
@@ -129,7 +138,12 @@ class GroupCommit:
     def _answer(self, group: list[_Waiting]) -> list[tuple[_Waiting, Any]]:
         reading = [item for item in group if item.operation.reading]
         writing = [item for item in group if not item.operation.reading]
-        return self._transaction(reading, True) + self._transaction(writing, False)
+        fenced: list[tuple[_Waiting, Any]] = []
+        if self._failure is not None:
+            generation, failure = self._failure
+            fenced = [(item, failure) for item in writing if item.generation <= generation]
+            writing = [item for item in writing if item.generation > generation]
+        return self._transaction(reading, True) + fenced + self._transaction(writing, False)
 
     def _open(self) -> Connection:
         """The thread's own connection; a new one after it broke."""
@@ -148,6 +162,8 @@ class GroupCommit:
         except (exc.OperationalError, self._engine.dialect.loaded_dbapi.OperationalError) as error:
             # Locked, full, read-only: true for every item, and trying again one by one costs minutes.
             failure: Exception = explain(error, self._database)
+            if not reading:
+                self._failure = (items[-1].generation, failure)
             return [(item, failure) for item in items]
         except Exception as error:
             if len(items) > 1:
@@ -155,6 +171,15 @@ class GroupCommit:
             foreign = isinstance(error, (exc.DBAPIError, self._engine.dialect.loaded_dbapi.Error))
             failure = explain(error, self._database) if foreign else error
             return [(items[0], failure)]
+
+    def _resolve(self, answers: list[tuple[_Waiting, Any]], failure: tuple[int, Exception] | None) -> None:
+        _resolve(answers)
+        if failure is not None and failure[0] == self._generation:
+            # After the tasks that have just been woken with the failure.
+            self._loop.call_soon(self._heard, failure[0])
+
+    def _heard(self, generation: int) -> None:
+        self._generation = max(self._generation, generation + 1)
 
 
 def _outcomes(connection: Connection, items: list[_Waiting]) -> list[tuple[_Waiting, Any]]:

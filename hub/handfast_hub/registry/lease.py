@@ -21,6 +21,10 @@ BORN_BLOCK = 1 << 32
 _here: set[str] = set()
 
 
+class LeaseHeld(RegistryLocked):
+    """Another process serves this hub; two would seal two records under one nonce."""
+
+
 class Claim(NamedTuple):
     """`holder` wants the lease of `hub_id` at the time `now`."""
 
@@ -49,7 +53,7 @@ def acquire(connection: Connection, items: Sequence[Claim]) -> list[Exception | 
             connection.execute(sa.update(lease).where(of_hub).values(**values))
         else:
             outcomes.append(
-                RegistryLocked(
+                LeaseHeld(
                     f"another process serves this hub ({row.holder.rpartition(':')[0]});"
                     f" end it, or wait {row.expires_at - item.now:.0f} s if it is dead"
                 )
