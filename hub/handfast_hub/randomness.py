@@ -22,7 +22,8 @@ _LOG = structlog.get_logger("handfast.hub.randomness")
 # Draws that are fetched at once, and how few may be left before that. A handshake takes one.
 BATCH = 4096
 LOW = 2048
-
+# After a source that failed it is asked again, the longest pause being the last figure, in seconds.
+RETRY_FIRST, RETRY_LONGEST = 1.0, 60.0
 
 # What one handshake uses: coins of the KEM, C_R, the signature's randomness, device_id and r_H.
 HANDSHAKE_BYTES = 64 + 8 + 32 + 8 + 32
@@ -58,6 +59,8 @@ class Randomness:
         self._lock = threading.Lock()
         self._left = 0
         self._loop = asyncio.get_running_loop()
+        # From the call that found the pool low until it is full again.
+        self._low = False
         self._refilling: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -70,7 +73,8 @@ class Randomness:
         with self._lock:
             value = self._entropy.random(length)
             self._left -= 1
-            low = self._left == LOW
+            low = self._left <= LOW and not self._low
+            self._low = self._low or low
         if low:
             self._loop.call_soon_threadsafe(self._refill)
         return value
@@ -79,24 +83,30 @@ class Randomness:
         """Let go of the source."""
         self._closed = True
         if self._refilling is not None:
+            self._refilling.cancel()
             await asyncio.gather(self._refilling, return_exceptions=True)
         await self._entropy.close()
         self._keystore.close()
 
     def _refill(self) -> None:
-        if not self._closed and (self._refilling is None or self._refilling.done()):
-            self._refilling = asyncio.create_task(self._fill_or_log())
+        if not self._closed:
+            self._refilling = asyncio.create_task(self._fill_at_last())
 
-    async def _fill_or_log(self) -> None:
-        try:
-            await self._fill()
-        except Error as error:
-            _LOG.error("no more randomness for keys", reason=error.detail)
+    async def _fill_at_last(self) -> None:
+        pause = RETRY_FIRST
+        while True:
+            try:
+                return await self._fill()
+            except Error as error:
+                _LOG.error("no more randomness for keys", reason=error.detail)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RETRY_LONGEST)
 
     async def _fill(self) -> None:
         await self._entropy.prepare(BATCH)
         with self._lock:
             self._left = BATCH
+            self._low = False
 
 
 async def open_randomness(config: HubConfig, crypto: Crypto) -> Randomness:

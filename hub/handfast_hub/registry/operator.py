@@ -77,11 +77,14 @@ class Operator:
         crypto: Crypto,
         random: Callable[[int], bytes],
         changed: Callable[[], None],
+        stock: Operation[None, None],
     ) -> None:
-        """`changed` is called after each change, for those who watch in this process."""
+        """`changed` is called after each change, for those who watch in this process; `stock` lets them
+        know new tokens."""
         self._group = group
         self._random = random
         self._changed = changed
+        self._stock = stock
         self._revoke = Operation(Revocation(vault, crypto), rank=0)
         self._mint = Operation(TokenMint(vault, crypto, random), rank=4)
 
@@ -112,6 +115,8 @@ class Operator:
     async def mint(self, new: NewTokens) -> list[Token]:
         """Make tokens; their secrets are given here and nowhere else. LocalError for a bad wish."""
         made = await self._group.submit(self._mint, new)
+        # A device may come with one of them before whoever watches has looked.
+        await self._group.submit(self._stock, None)
         self._changed()
         return made
 

@@ -91,7 +91,8 @@ class Registry:
         self._roots = Operation(RootReads(vault), reading=True)
         self._crypto = crypto
         self._stock = Operation(self.tokens.load, reading=True)
-        self.operator = Operator(self._group, vault, crypto, random, self._changed)
+        changed, stock = self._changed, self._stock
+        self.operator = Operator(self._group, vault, crypto, random, changed, stock)
 
     @classmethod
     async def open(
