@@ -149,8 +149,8 @@ class Rings:
         device.loading = None
 
     def _evict(self) -> None:
-        """Forget the device that was silent longest, unless somebody is at work with it."""
-        if len(self._devices) > self._limit:
+        """Forget the devices that were silent longest, but none that somebody is at work with."""
+        for _ in range(min(8, len(self._devices) - self._limit)):
             device = next(iter(self._devices.values()))
             if device.loading is None and not device.begun and not device.lock.locked():
                 self.forget(device.id)

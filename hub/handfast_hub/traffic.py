@@ -169,6 +169,7 @@ class Traffic:
             METRICS.records.labels("refused").inc()
             _LOG.info("record refused", device=device.id.hex(), reason=refusal.reason)
             self.forget(device.id)
+            await self._last_records(device.id, opened.epoch)
             return
         METRICS.records.labels("delivered").inc()
         device.commit(opened.ring)

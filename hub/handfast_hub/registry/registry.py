@@ -26,7 +26,7 @@ from handfast_hub.identity import load_identity
 from handfast_hub.registry import decisions, lease, migrations, traffic
 from handfast_hub.registry.decisions import Ask
 from handfast_hub.registry.delivery import Delivery, DeliveryTransaction
-from handfast_hub.registry.engine import foreign_commits, open_engine, translated
+from handfast_hub.registry.engine import RegistryError, foreign_commits, open_engine, translated
 from handfast_hub.registry.enrolment import (
     Pended,
     Pending,
@@ -114,7 +114,9 @@ class Registry:
         """Finish what waits, give the lease back and close; may be called twice."""
         if self._leased:
             self._leased = False
-            await self._group.submit(_RELEASE, lease.Claim(self.hub_id, self._holder, time.time()))
+            # Where that cannot be written, the next process sees that this one is gone.
+            with contextlib.suppress(RegistryError):
+                await self._group.submit(_RELEASE, lease.Claim(self.hub_id, self._holder, time.time()))
         await self._group.close()
         self._engine.dispose()
 
