@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from handfast.core import ead, events, messages, states
+from handfast.core import events, messages, states
 from handfast.core.codes import Token
 from handfast.core.constants import GATE_BY_TOKEN, MAX_MESSAGE_1, MAX_MESSAGE_3
 from handfast.core.errors import DecodeError, Error, LinkError, PeerError
@@ -202,12 +202,12 @@ class Sessions:
             self._again(known, reply)
             return None
         by_token = gate.kind == GATE_BY_TOKEN
-        token = self._registry.tokens.find(gate.token_id) if by_token else None
-        if by_token and token is None:
+        key = self._registry.tokens.gate_key(gate.token_id) if by_token else self._registry.hub_id
+        if key is None:
             self._drop("gate")
             return None
         try:
-            machine.pass_gate(ead.gate_key(self._crypto, self._registry.hub_id, token))
+            machine.pass_gate(key)
         except PeerError:
             self._drop("gate")
             self._send(reply, machine.frames_to_send(now))
@@ -217,6 +217,7 @@ class Sessions:
             self._drop("load")
             return None
         self._born += 1
+        token = self._registry.tokens.find(gate.token_id) if by_token else None
         session = Session(machine, random, token, reply, self._born, gate.digest, now)
         self._memory.remember(gate.digest, b"", now)
         self._making += 1

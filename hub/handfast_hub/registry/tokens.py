@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from handfast.core import ead
 from handfast.core.codes import Token
 from handfast.core.constants import CUSTOM_BATCH, K_TOK_LENGTH, TOKEN_ID_LENGTH
 from handfast.core.errors import LocalError
@@ -20,6 +21,7 @@ from handfast_hub.registry.schema import batches, tokens
 from handfast_hub.vault import Vault
 
 _SEAL_ID_LENGTH = 16
+_GATE_KEYS_KEPT = 100_000
 # Devices that one shared token may admit, and tokens in one batch.
 QUOTA_LIMIT = 1_000_000
 BATCH_LIMIT = 100_000
@@ -107,6 +109,7 @@ class TokenStock:
         self._crypto = crypto
         self._tokens: dict[bytes, tuple[int | None, bytes | None, bool]] = {}
         self._batches: dict[int, tuple[bytes, bytes]] = {}
+        self._gate_keys: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -119,6 +122,22 @@ class TokenStock:
         self._batches = {row[0]: (row[1], row[2]) for row in connection.execute(secrets)}
         self._tokens = found
         return [None] * len(items)
+
+    def gate_key(self, token_id: bytes) -> bytes | None:
+        """K_gate of the token with this id, 32 bytes, or None.
+
+        Kept in memory: a token_id can be seen at the broker, and whoever repeats it with a wrong MAC
+        shall cost one hash each time and not an unsealing.
+        """
+        key = self._gate_keys.get(token_id)
+        if key is None:
+            token = self.find(token_id)
+            if token is None:
+                return None
+            if len(self._gate_keys) >= _GATE_KEYS_KEPT:
+                self._gate_keys.pop(next(iter(self._gate_keys)))
+            key = self._gate_keys[token_id] = ead.gate_key(self._crypto, b"", token)
+        return key
 
     def find(self, token_id: bytes) -> Token | None:
         """The token with this id, or None."""
