@@ -1,23 +1,26 @@
-"""The Crypto port of a board, as far as it goes today: hashes, MACs, AEADs and ML-KEM.
+"""The Crypto port of a board, as far as it goes today: hashes, MACs, AEADs and KEMs.
 
-X25519 and ML-DSA are not here yet, and `supports` says so.
+ML-DSA is not here yet, and `supports` says so.
 """
 
 import hashlib
 
 from handfast.core.errors import DecodeError, LocalError
-from handfast.core.suites import A256GCM, AEADS, HASHES, KEMS, SHA_256, SHA_384, SHAKE256
+from handfast.core.suites import A256GCM, AEADS, HASHES, KEMS, MLKEM768_X25519, SHA_256, SHA_384, SHAKE256
 from handfast_micropython import aes_ccm, aes_gcm
 from handfast_micropython.buffers import equal
 from handfast_micropython.keccak import shake256
 from handfast_micropython.kmac import kmac256
 from handfast_micropython.mlkem import ML_KEM
 from handfast_micropython.sha384 import sha384
+from handfast_micropython.xwing import XWing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.core.suites import Kem
     from handfast_micropython.mlkem import MlKem
+
+_X_WING = XWing()
 
 
 class Crypto:
@@ -108,10 +111,11 @@ class Crypto:
         return int(row.tag_length)
 
 
-def _kem(kem: str) -> "tuple[Kem, MlKem]":
-    if kem not in ML_KEM:
+def _kem(kem: str) -> "tuple[Kem, MlKem | XWing]":
+    part = _X_WING if kem == MLKEM768_X25519 else ML_KEM.get(kem)
+    if part is None:
         raise LocalError("no KEM %r" % kem)
-    return KEMS[kem], ML_KEM[kem]
+    return KEMS[kem], part
 
 
 def _own(name: str, what: str, length: int, value: bytes) -> None:
