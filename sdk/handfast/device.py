@@ -15,21 +15,12 @@ import asyncio
 import handfast.identity as identity
 from handfast.core import device_session, events, topics
 from handfast.core.codes import encode_claim_code
-from handfast.core.constants import MAX_PLAINTEXT
-from handfast.core.errors import (
-    DecodeError,
-    EntropyError,
-    Error,
-    KeystoreError,
-    LinkError,
-    LocalError,
-    PeerError,
-    RefusedError,
-)
+from handfast.core.constants import KID_LENGTH
+from handfast.core.errors import DecodeError, EntropyError, KeystoreError, LinkError, LocalError, RefusedError
 from handfast.core.root_key import application_key
 from handfast.core.stored_session import decode_stored
+from handfast.courier import Courier
 from handfast.enrolment import Enrolment
-from handfast.inbox import Inbox
 from handfast.message import Message, Messages
 from handfast.settings import Settings
 
@@ -59,16 +50,10 @@ class Device:
         self._identity = identity.load(host.crypto, host.keystore)
         self._pin = identity.load_pin(host.crypto, host.keystore)
         self._state = FACTORY
-        self._session: "DeviceSession | None" = None
-        self._inbox: "Inbox | None" = None
-        self._outgoing: "list[tuple[int, bytes]]" = []
-        self._unsent: "list[tuple[int, bytes]]" = []
-        self._messages: "list[Message]" = []
-        self._end: "Error | None" = None
+        self._courier = Courier(host.clock, link, self._settings.queue, self._save, self._hear, self._notify)
+        self._end: "Exception | None" = None
         self._closed = False
         self._enrol_again = False
-        # Something waits to be carried.
-        self._busy = False
         self._changed = asyncio.Event()
         self._task: "asyncio.Task[None] | None" = None
 
@@ -94,6 +79,10 @@ class Device:
         """8 bytes that the hub has given, or None before."""
         return None if self._session is None else self._session.device_id
 
+    @property
+    def _session(self) -> "DeviceSession | None":
+        return self._courier.session
+
     def stored_session(self) -> "Stored | None":
         """What the keystore holds of the last enrolment, to look at; None when there is none."""
         stored = self._host.keystore.load(identity.SESSION)
@@ -106,7 +95,9 @@ class Device:
         said no, now or before (`retry` asks it again); EntropyError when the quantum source is in
         alarm; KeystoreError.
         """
-        if self._task is not None:
+        if self._closed:
+            raise LocalError("this device was closed; make another one")
+        if self._task is not None and self._end is None:
             raise LocalError("this device is onboard already")
         keystore = self._host.keystore
         if retry:
@@ -114,18 +105,19 @@ class Device:
         elif keystore.load(identity.REFUSED) is not None:
             self._state = REFUSED
             raise RefusedError("the hub refused this device before; ask it again with retry")
-        stored = keystore.load(identity.SESSION)
-        if stored is not None:
-            self._resume(stored)
-        if self._end is not None and not retry:
-            raise self._end
-        if self._session is None or self._session.state == device_session.REVOKED:
-            await self._enrol()
-        self._task = asyncio.create_task(self._run())
-        while stored is None and self._state == ENROLLED and self._end is None:
-            await self._wait_for_change()
+        self._end = None
+        resumed = self._resume(retry)
+        self._task = asyncio.create_task(self._run(not resumed))
+        try:
+            while not (resumed or self._state == ACTIVE or self._end is not None or self._closed):
+                await self._wait_for_change()
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
         if self._end is not None:
             raise self._end
+        if self._closed:
+            raise LocalError("this device was closed before it was onboard")
 
     async def send(self, data: bytes, channel: str = "telemetry") -> None:
         """Seal `data` (at most 65,000 bytes) for the hub; queued while the link is away.
@@ -137,17 +129,11 @@ class Device:
         if number not in (topics.TELEMETRY, topics.BULK, topics.ALARM):
             raise LocalError("send on telemetry, bulk or alarm, not on %s" % channel)
         self._check()
-        if len(data) > MAX_PLAINTEXT:
-            raise LocalError("a message has at most %d bytes, this has %d" % (MAX_PLAINTEXT, len(data)))
-        if len(self._outgoing) >= self._settings.queue:
-            raise LocalError("%d messages wait for the link already; send later" % len(self._outgoing))
-        self._outgoing.append((number, bytes(data)))
-        self._busy = True
-        self._ring()
+        self._courier.send(number, data)
 
     async def drain(self) -> None:
         """Wait until the broker has everything that was sent or replied."""
-        while self._busy:
+        while self._courier.busy:
             self._check()
             await self._wait_for_change()
 
@@ -170,15 +156,9 @@ class Device:
     async def close(self) -> None:
         """Leave the link. What the hub has given stays in the keystore."""
         self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-            try:
-                await self._task
-            except asyncio.CancelledError:
-                pass
-            self._task = None
+        await self._stop()
         await self._link.close()
-        self._notify()
+        self._notify("")
 
     async def __aenter__(self) -> "Device":
         return self
@@ -186,218 +166,171 @@ class Device:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    # Enrolling --------------------------------------------------------------------------------
+    # What goes on behind it -------------------------------------------------------------------
 
-    def _resume(self, stored: bytes) -> None:
+    async def _run(self, enrol: bool) -> None:
+        """The task of this device, from `onboard` to `close`."""
         try:
-            self._session = device_session.resume(self._host.crypto, stored, self._host.clock.now())
-        except DecodeError:
-            raise KeystoreError("the session in this keystore is damaged; onboard with retry or reset")
-        self._settle()
-
-    async def _enrol(self) -> None:
-        held = None if self._session is None else self._session.attempt
-        enrolment = Enrolment(
-            self._host, self._link, self._identity, self._pin, self._settings, held, self._tell
-        )
-        try:
-            result = await enrolment.run()
-        except RefusedError as error:
-            self._refused(error)
-            raise
-        self._adopt(result)
-
-    def _adopt(self, result: "events.Established") -> None:
-        self._pin = identity.Pin(self._pin.hub_id, self._pin.token, result.credential)
-        self._session = device_session.enrol(
-            self._host.crypto,
-            result.suite,
-            result.device_id,
-            result.attempt,
-            result.epoch,
-            result.keys,
-            self._host.clock.now(),
-        )
-        # What the old key sealed means nothing under the new one.
-        self._unsent = []
-        self._end = None
-        self._settle()
-        identity.save_pin(self._host.keystore, self._pin)
-        self._host.keystore.erase(identity.REFUSED)
-
-    def _tell(self, state: str, detail: str) -> None:
-        if self._session is None:
-            self._state = state
-        if detail:
-            self.trouble = detail
-        self._notify()
-
-    def _refused(self, error: RefusedError) -> None:
-        self._host.keystore.save(identity.REFUSED, error.detail.encode("utf-8"))
-        self._state = REFUSED
-        self._end = error
-        self._notify()
-
-    # Carrying ---------------------------------------------------------------------------------
-
-    async def _run(self) -> None:
-        first, longest = self._settings.retry
-        delay = first
-        try:
-            while self._end is None:
-                try:
-                    await self._connect()
-                    delay = first
+            try:
+                if enrol:
+                    self._adopt(await self._enrolment().run())
+                while self._end is None:
                     await self._carry()
-                except LinkError as error:
-                    self.trouble = error.detail
-                if self._enrol_again:
-                    await self._enrol_once_more()
-                elif self._end is None:
-                    await self._host.clock.sleep(delay * (1 + self._identity.credential.kid[0] / 1024))
-                    delay = min(delay * 2, longest)
-        except Error as error:
+            except RefusedError as error:
+                self._refused(error)
+        except Exception as error:
+            # Ours or not: whoever waits for this device hears it.
             self._end = error
         finally:
-            self._notify()
-
-    async def _connect(self) -> None:
-        session = self._living()
-        await self._link.connect(topics.enrolled(self._pin.hub_id[:8], session.device_id))
+            self._notify("")
 
     async def _carry(self) -> None:
-        clock = self._host.clock
-        inbox = self._inbox = Inbox(self._link, clock)
+        """Connect and carry until the link breaks, the hub refuses us or another key is due."""
+        first, longest = self._settings.retry
+        opened, delay = self._courier.opened, first
+        while self._end is None and not self._enrol_again:
+            session = self._courier.living()
+            try:
+                await self._link.connect(topics.enrolled(self._pin.hub_id[:KID_LENGTH], session.device_id))
+                await self._courier.carry()
+            except LinkError as error:
+                self._notify(error.detail)
+                if self._courier.opened > opened:
+                    # The hub was there; a broker that merely takes connections is no reason to hurry.
+                    opened, delay = self._courier.opened, first
+                await self._host.clock.sleep(delay * (1 + self._identity.credential.kid[0] / 1024))
+                delay = min(delay * 2, longest)
+        if self._enrol_again:
+            self._enrol_again = False
+            await self._enrol_once_more()
+
+    def _resume(self, retry: bool) -> bool:
+        """Take up what is stored; False when the device has to enrol."""
+        stored = self._host.keystore.load(identity.SESSION)
+        if stored is None:
+            # Nor do we hold what could not be stored.
+            self._courier.session = None
+            return False
         try:
-            while not self._stopping():
-                session = self._living()
-                session.handle_timer(clock.now())
-                await self._pump(session)
-                if self._stopping():
-                    return
-                item = await inbox.wait(session.timer())
-                if item is not None and item[0] is not None:
-                    try:
-                        session.receive(item[0], item[1], clock.now())
-                    except PeerError as error:
-                        # A forgery never stops a device (docs/protocol.md, records).
-                        self.trouble = error.detail
-        finally:
-            self._inbox = None
-            inbox.close()
+            session = device_session.resume(self._host.crypto, stored, self._host.clock.now())
+        except DecodeError:
+            if retry:
+                return False
+            raise KeystoreError("the session in this keystore is damaged; onboard with retry or reset")
+        self._take(session)
+        if session.state != device_session.REVOKED:
+            return True
+        if self._end is not None and not retry:
+            raise self._end
+        self._end = None
+        return False
 
-    async def _pump(self, session: "DeviceSession") -> None:
-        """Store, deliver and send until nothing is left to do without waiting."""
-        while True:
-            self._settle()
-            self._unsent.extend(session.frames_to_send(self._host.clock.now()))
-            self._settle()
-            if self._unsent:
-                channel, record = self._unsent[0]
-                await self._link.send(channel, record)
-                # Gone only now: after a broken link the same bytes go out again, and the hub's
-                # window takes them once.
-                self._unsent.pop(0)
-            elif self._outgoing and self._end is None:
-                channel, data = self._outgoing.pop(0)
-                session.send(channel, data, self._host.clock.now())
-            else:
-                self._busy = False
-                self._notify()
-                return
-
-    def _settle(self) -> None:
-        """Answer every event of the session; storing comes first, and nothing is sent before it."""
-        session = self._living()
-        event = session.next_event()
-        while event is not None:
-            if isinstance(event, device_session.Store):
-                self._host.keystore.save(identity.SESSION, event.state)
-                session.stored(event.state)
-            elif isinstance(event, device_session.Data):
-                self._deliver(event)
-            elif isinstance(event, device_session.Confirmed):
-                self._forget_token()
-            elif isinstance(event, device_session.EnrolAgain):
-                self._enrol_again = True
-            elif isinstance(event, device_session.Revoked):
-                self._refused(RefusedError("the hub has revoked this device: %s" % event.reason))
-            event = session.next_event()
-        if self._end is None:
-            self._state = ACTIVE if session.state == device_session.ACTIVE else ENROLLED
-
-    def _deliver(self, event: "device_session.Data") -> None:
-        if len(self._messages) >= self._settings.queue:
-            self.trouble = "%d messages wait for the application; one was dropped" % len(self._messages)
-            return
-        name = topics.CHANNEL_NAMES[event.channel]
-        self._messages.append(Message(self, name, event.plaintext, event.epoch, event.piv))
-
-    def _forget_token(self) -> None:
-        # From the first record on the hub has consumed it; a stolen device need not hold it.
-        if self._pin.token is not None:
-            self._pin = identity.Pin(self._pin.hub_id, None, self._pin.credential)
-            identity.save_pin(self._host.keystore, self._pin)
+    def _enrolment(self) -> Enrolment:
+        session = self._session
+        held = None if session is None or session.state == device_session.REVOKED else session.attempt
+        return Enrolment(self._host, self._link, self._identity, self._pin, self._settings, held, self._tell)
 
     async def _enrol_once_more(self) -> None:
-        """One attempt beside the key that we hold, which stays whatever comes of it."""
-        self._enrol_again = False
-        enrolment = Enrolment(
-            self._host,
-            self._link,
-            self._identity,
-            self._pin,
-            self._settings,
-            self._living().attempt,
-            self._tell,
-        )
+        """Another key beside the one that we hold, which stays unless the hub itself refuses us."""
         try:
-            result = await enrolment.attempt()
+            result = await self._enrolment().once()
         except (EntropyError, LinkError) as error:
-            self.trouble = error.detail
+            self._notify(error.detail)
             return
-        if isinstance(result, events.Established):
+        if result is not None:
             self._adopt(result)
+
+    def _adopt(self, result: "events.Established") -> None:
+        # What the hub said before does not hold any more; first, as a power cut may follow.
+        self._host.keystore.erase(identity.REFUSED)
+        crypto, now = self._host.crypto, self._host.clock.now()
+        self._take(
+            device_session.enrol(
+                crypto, result.suite, result.device_id, result.attempt, result.epoch, result.keys, now
+            )
+        )
+        self._pin = identity.Pin(self._pin.hub_id, self._pin.token, result.credential)
+        identity.save_pin(self._host.keystore, self._pin)
+
+    def _take(self, session: "DeviceSession") -> None:
+        self._courier.take(session)
+        self._notify("")
+
+    def _save(self, state: bytes) -> None:
+        self._host.keystore.save(identity.SESSION, state)
+
+    def _hear(self, event: object) -> None:
+        """What the session says, after it was stored."""
+        if isinstance(event, device_session.Confirmed) and self._pin.token is not None:
+            # From the first record on the hub has consumed it; a stolen device need not hold it.
+            self._pin = identity.Pin(self._pin.hub_id, None, self._pin.credential)
+            identity.save_pin(self._host.keystore, self._pin)
+        elif isinstance(event, device_session.EnrolAgain):
+            self._enrol_again = True
+            self._courier.stop()
+        elif isinstance(event, device_session.Revoked):
+            self._refused(RefusedError("the hub has revoked this device: %s" % event.reason))
+            self._courier.stop()
+
+    def _refused(self, error: RefusedError) -> None:
+        self._end = error
+        self._host.keystore.save(identity.REFUSED, error.detail.encode("utf-8"))
+        self._notify("")
+
+    async def _stop(self) -> None:
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass
+        # What it has cancelled in its turn ends now.
+        await asyncio.sleep(0)
+
+    # What Message and Messages ask ------------------------------------------------------------
 
     def respond(self, request: "tuple[int, int]", status: int, data: bytes) -> None:
         """Answer the command in record (epoch, PIV); `Message.reply` is how applications do it."""
         self._check()
-        session = self._living()
-        session.respond(request[0], request[1], status, data, self._host.clock.now())
-        self._busy = True
-        self._ring()
+        self._courier.respond(request, status, data)
 
     async def next_message(self) -> "Message | None":
         """The next message, None once closed; `messages()` is how applications read them."""
-        while not self._messages:
+        received = self._courier.received
+        while not received:
             if self._closed:
                 return None
             if self._end is not None:
                 raise self._end
             await self._wait_for_change()
-        return self._messages.pop(0)
+        channel, plaintext, epoch, piv = received.pop(0)
+        return Message(self, topics.CHANNEL_NAMES[channel], plaintext, epoch, piv)
 
     # Small things -----------------------------------------------------------------------------
-
-    def _living(self) -> "DeviceSession":
-        if self._session is None:
-            raise LocalError("onboard this device first")
-        return self._session
-
-    def _stopping(self) -> bool:
-        return self._end is not None or self._enrol_again
 
     def _check(self) -> None:
         if self._end is not None:
             raise self._end
+        if self._closed:
+            raise LocalError("this device was closed")
         if self._task is None:
             raise LocalError("onboard this device first")
 
-    def _ring(self) -> None:
-        if self._inbox is not None:
-            self._inbox.ring()
+    def _tell(self, state: str, trouble: str) -> None:
+        if self._session is None or self._session.state == device_session.REVOKED:
+            self._state = state
+        self._notify(trouble)
 
-    def _notify(self) -> None:
+    def _notify(self, trouble: str) -> None:
+        """Something changed: whoever waits looks again."""
+        if trouble:
+            self.trouble = trouble
+        if isinstance(self._end, RefusedError):
+            self._state = REFUSED
+        elif self._session is not None and self._session.state != device_session.REVOKED:
+            self._state = ACTIVE if self._session.state == device_session.ACTIVE else ENROLLED
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

@@ -76,8 +76,7 @@ class Enrolment:
                 if isinstance(result, events.Established):
                     return result
                 if isinstance(result, events.Refused):
-                    if result.code != STATUS_WAITING:
-                        raise RefusedError("the hub refused this device; ask its operator why")
+                    _raise_if_refused(result)
                     pause = max(first, float(result.retry_after))
                     self._tell("waiting", "the hub waits for its operator to approve this device")
                 elif isinstance(result, events.Failed):
@@ -88,6 +87,24 @@ class Enrolment:
             delay = min(delay * 2, longest)
             # The kid spreads a fleet that was switched on at once.
             await self._host.clock.sleep(pause * (1 + self._identity.credential.kid[0] / 1024))
+
+    async def once(self) -> "events.Established | None":
+        """One try, for a device that has a key already; None when it came to nothing.
+
+        What the hub answers may call for a second handshake, or a third: by another suite, and with
+        the credential by value. RefusedError, EntropyError and LinkError.
+        """
+        for _ in range(3):
+            result = await self.attempt()
+            if isinstance(result, events.Established):
+                return result
+            if not isinstance(result, events.Failed):
+                _raise_if_refused(result)
+                return None
+            self._tell("trying", str(result.error))
+            if not self._learn(result.error):
+                return None
+        return None
 
     async def attempt(self) -> object:
         """One handshake: Established, Refused or Failed. LinkError, EntropyError."""
@@ -130,8 +147,9 @@ class Enrolment:
             for frame in machine.frames_to_send(clock.now()):
                 await self._send(frame)
             item = await inbox.wait(machine.timer())
+            # Also when something came: whoever floods the link must not stop a resend or the end.
+            machine.handle_timer(clock.now())
             if item is None:
-                machine.handle_timer(clock.now())
                 continue
             try:
                 payload = reassembly.receive(item[1], clock.now())
@@ -161,17 +179,22 @@ class Enrolment:
         else:
             machine.accept(credential, self._host.clock.now())
 
-    def _learn(self, error: Exception) -> None:
-        """What the next attempt does differently. The one after it begins as the first one did."""
-        selected = self._settings.suites[0]
+    def _learn(self, error: Exception) -> bool:
+        """Whether the next attempt does something differently. A suite is chosen for one attempt only.
+
+        Errors come from anybody: the suite is the best one of ours that is named, and a hub that takes
+        a better one of ours refuses it (RFC 9528 section 5.2.3).
+        """
+        before = self._selected, self._by_kid
+        self._selected = self._settings.suites[0]
         if isinstance(error, UnknownCredentialError):
-            self._by_kid = False
-        if isinstance(error, UnsupportedSuiteError):
+            self._selected, self._by_kid = before[0], False
+        elif isinstance(error, UnsupportedSuiteError):
             for number in self._settings.suites:
                 if number in error.suites:
-                    selected = number
+                    self._selected = number
                     break
-        self._selected = selected
+        return before != (self._selected, self._by_kid)
 
     def _devinfo(self) -> bytes:
         info: "dict[int, object]" = {DEVINFO_ENTROPY: self._host.entropy.report()}
@@ -180,3 +203,9 @@ class Enrolment:
         if self._settings.hardware:
             info[DEVINFO_HARDWARE] = self._settings.hardware
         return encode(info)
+
+
+def _raise_if_refused(answer: object) -> None:
+    """RefusedError when the hub said no for good; to wait is not no."""
+    if isinstance(answer, events.Refused) and answer.code != STATUS_WAITING:
+        raise RefusedError("the hub refused this device; ask its operator why")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from handfast.core.credentials import Credential
     from handfast.ports import Crypto, Host, Keystore
 
+# Of what is stored under IDENTITY and HUB.
+VERSION = 1
+
 IDENTITY = "identity"
 HUB = "hub"
 SESSION = "session"
@@ -47,7 +50,7 @@ async def create(host: "Host", signature: int, subject: str, hub_code: str, toke
     credential = make_ccs(host.crypto, subject, signature, host.crypto.signature_public_key(signature, seed))
     # The identity is last: a power cut before it leaves a keystore that can be initialised again.
     save_pin(host.keystore, pin)
-    host.keystore.save(IDENTITY, encode([1, seed, credential.encoded]))
+    host.keystore.save(IDENTITY, encode([VERSION, seed, credential.encoded]))
     return Identity(seed, credential)
 
 
@@ -58,8 +61,10 @@ def load(crypto: "Crypto", keystore: "Keystore") -> Identity:
         raise LocalError("this keystore holds no identity; make one with `handfast init --hub CODE`")
     try:
         item = decode(stored)
-        if isinstance(item, list) and len(item) == 3 and isinstance(item[1], bytes):
-            return Identity(item[1], decode_ccs(crypto, item[2]))
+        if isinstance(item, list) and [type(each) for each in item] == [int, bytes, bytes]:
+            version, seed, credential = item
+            if version == VERSION:
+                return Identity(seed, decode_ccs(crypto, credential))
     except DecodeError:
         pass
     raise KeystoreError("the identity in this keystore is damaged; restore it or reset the device")
@@ -69,7 +74,7 @@ def save_pin(keystore: "Keystore", pin: Pin) -> None:
     """Store which hub this device trusts, the token that it may still need and the hub's credential."""
     token = None if pin.token is None else [pin.token.token_id, pin.token.k_tok, pin.token.shared]
     credential = None if pin.credential is None else pin.credential.encoded
-    keystore.save(HUB, encode([1, pin.hub_id, token, credential]))
+    keystore.save(HUB, encode([VERSION, pin.hub_id, token, credential]))
 
 
 def load_pin(crypto: "Crypto", keystore: "Keystore") -> Pin:
@@ -85,17 +90,26 @@ def load_pin(crypto: "Crypto", keystore: "Keystore") -> Pin:
 
 def _decode_pin(crypto: "Crypto", stored: bytes) -> Pin:
     item = decode(stored)
-    if not isinstance(item, list) or len(item) != 4 or not isinstance(item[1], bytes):
+    if not isinstance(item, list) or len(item) != 4 or item[0] != VERSION:
         raise DecodeError("a stored pin has four entries")
-    if len(item[1]) != THUMBPRINT_LENGTH:
+    hub_id, stored_token, stored_credential = item[1:]
+    if not isinstance(hub_id, bytes) or len(hub_id) != THUMBPRINT_LENGTH:
         raise DecodeError("a thumbprint has 32 bytes")
     token: "Token | None" = None
-    if item[2] is not None:
-        token = codes.Token(item[2][0], item[2][1], item[2][2])
+    if stored_token is not None:
+        if not isinstance(stored_token, list) or [type(each) for each in stored_token] != [
+            bytes,
+            bytes,
+            bool,
+        ]:
+            raise DecodeError("a stored token has three entries")
+        token = codes.Token(*stored_token)
     credential: "Credential | None" = None
-    if item[3] is not None:
-        credential = decode_ccs(crypto, item[3])
-    return Pin(item[1], token, credential)
+    if stored_credential is not None:
+        if not isinstance(stored_credential, bytes):
+            raise DecodeError("a stored credential is a byte string")
+        credential = decode_ccs(crypto, stored_credential)
+    return Pin(hub_id, token, credential)
 
 
 def reset(keystore: "Keystore") -> None:

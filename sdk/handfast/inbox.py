@@ -2,7 +2,7 @@
 
 import asyncio
 
-from handfast.core.errors import LinkError
+from handfast.core.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Inbox:
         self._link = link
         self._clock = clock
         self._items: "list[tuple[int | None, bytes]]" = []
-        self._failure: "LinkError | None" = None
+        self._failure: "Error | None" = None
         self._bell = asyncio.Event()
         self._space = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
@@ -35,7 +35,7 @@ class Inbox:
                 while len(self._items) >= LENGTH:
                     self._space.clear()
                     await self._space.wait()
-        except LinkError as error:
+        except Error as error:
             self._failure = error
             self._bell.set()
 

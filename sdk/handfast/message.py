@@ -16,12 +16,19 @@ class Message:
         self.data = data
         self._device = device
         self._request = (epoch, piv)
+        self._answered = False
 
     async def reply(self, data: bytes = b"", status: int = STATUS_DONE) -> None:
-        """Answer a command; LocalError for anything else. `status` 0 says that it was done."""
+        """Answer a command; LocalError for anything else, and when it was answered before.
+
+        `status` 0 says that it was done. `data` has a few bytes less room than a message of its own.
+        """
         if self.channel != "command":
             raise LocalError("only a command can be answered, not a message on %s" % self.channel)
+        if self._answered:
+            raise LocalError("this command was answered already")
         self._device.respond(self._request, status, data)
+        self._answered = True
 
 
 class Messages:

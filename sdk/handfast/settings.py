@@ -14,7 +14,7 @@ MAX_LABEL = 64
 class Settings:
     """`suites`: numbers this device would ever use, best first, all with one signature algorithm.
 
-    `firmware` and `hardware`: at most 64 characters each, shown to the operator. `queue`: how many
+    `firmware` and `hardware`: at most 64 bytes of UTF-8 each, shown to the operator. `queue`: how many
     messages wait in each direction while the link is away or the application is busy. `retry`:
     the first and the longest delay in seconds between attempts to reach the broker or the hub.
     `packet_limit`: the largest payload in bytes that the way to the hub carries, at least 1024;
@@ -40,8 +40,9 @@ class Settings:
                     "suites %s need different signature keys; a device has one" % (sorted(suites),)
                 )
         for text in (firmware, hardware):
-            if len(text) > MAX_LABEL:
-                raise LocalError("firmware and hardware have at most %d characters" % MAX_LABEL)
+            # In bytes: DEVINFO has room for 512 of them.
+            if len(text.encode("utf-8")) > MAX_LABEL:
+                raise LocalError("firmware and hardware have at most %d bytes each" % MAX_LABEL)
         if queue < 1:
             raise LocalError("a queue holds at least one message, not %d" % queue)
         if not 0 < retry[0] <= retry[1]:

@@ -50,6 +50,11 @@ class CountingRandom:
         return self._crypto.kmac256(self._label, self.count.to_bytes(4, "big"), length, b"test randomness")
 
 
+def counting_random(crypto: "Crypto", label: bytes) -> CountingRandom:
+    """Random bytes for one side of a test."""
+    return CountingRandom(crypto, label)
+
+
 def identity(crypto: "Crypto", algorithm: int, seed: bytes, subject: str) -> Identity:
     """The identity of `seed`, with its credential."""
     return Identity(seed, make_ccs(crypto, subject, algorithm, crypto.signature_public_key(algorithm, seed)))

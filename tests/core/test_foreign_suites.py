@@ -2,7 +2,7 @@
 
 from classic import EDDSA, ES256, HAVE_CURVES, SUITES, Answers, ClassicCrypto, Curves, Recorded
 from host_crypto import crypto as machine_crypto
-from pair import CountingRandom
+from pair import counting_random
 from refusal import refused
 from static_dh import StaticDh
 from vector_file import load_file
@@ -79,7 +79,7 @@ if HAVE_CURVES:
         for number, algorithm in ((0, EDDSA), (2, ES256)):
             r, i = _signer(crypto, algorithm, b"\x01", b"hub"), _signer(crypto, algorithm, b"\x02", b"device")
             profile = Profile(SUITES, Signatures())
-            draw_i, draw_r = CountingRandom(machine_crypto, b"i"), CountingRandom(machine_crypto, b"r")
+            draw_i, draw_r = counting_random(machine_crypto, b"i"), counting_random(machine_crypto, b"r")
             initiator = Initiator(crypto, draw_i, i, b"", suites=(number,), by_kid=True, profile=profile)
             responder = Responder(crypto, draw_r, r, (0, 2), profile)
             initiator.start(_NOW)

@@ -8,7 +8,11 @@ if TYPE_CHECKING:
 
 
 class SeededEntropy:
-    """The Entropy port out of a seed; calls itself simulated, as it is."""
+    """The Entropy port out of a seed; calls itself simulated, as it is.
+
+    A new one with the same seed gives the same bytes again, as no generator may: when a test starts a
+    device anew over its old keystore, it gives another seed.
+    """
 
     def __init__(self, crypto: "Crypto", seed: bytes) -> None:
         self._crypto = crypto
