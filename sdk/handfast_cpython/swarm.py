@@ -179,7 +179,10 @@ class Swarm:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
         return self.summary()
 
     async def _finish(self, tasks: list[asyncio.Task[None]], within: float | None) -> None:
