@@ -1,0 +1,51 @@
+"""Small files in the flash file system of a board (littlefs or FAT), for the keystore."""
+
+import os
+
+# errno of MicroPython and of Linux alike.
+_NOT_THERE = 2
+_THERE_ALREADY = 17
+
+
+class FlashFolder:
+    """The files of one folder, whole ones only. OSError when the flash does not do what it should.
+
+    A power cut while `write` is at work leaves the file as it was, torn or new, whatever the file
+    system makes of it; what was written before stays.
+    """
+
+    def __init__(self, path: str) -> None:
+        """`path`: made when it is not there, with every folder on the way."""
+        self._path = path.rstrip("/")
+        for end, character in enumerate(self._path + "/"):
+            if character == "/" and end:
+                try:
+                    os.mkdir(self._path[:end])
+                except OSError as error:
+                    if error.errno != _THERE_ALREADY:
+                        raise
+
+    def read(self, name: str) -> "bytes | None":
+        """The bytes of the file, or None when there is none."""
+        try:
+            with open(self._path + "/" + name, "rb") as file:
+                return file.read()
+        except OSError as error:
+            if error.errno == _NOT_THERE:
+                return None
+            raise
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make or replace the file; when this returns, `data` is in the flash."""
+        with open(self._path + "/" + name, "wb") as file:
+            file.write(data)
+            # On littlefs and FAT closing commits the file; flush is fsync on the unix port.
+            file.flush()
+
+    def remove(self, name: str) -> None:
+        """Remove the file, if it is there."""
+        try:
+            os.remove(self._path + "/" + name)
+        except OSError as error:
+            if error.errno != _NOT_THERE:
+                raise
