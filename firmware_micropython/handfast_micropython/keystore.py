@@ -119,7 +119,7 @@ class Keystore:
         """Both slots of `name`; KeystoreError when neither can be trusted."""
         if not self._open:
             raise LocalError("the keystore was closed")
-        if not 1 <= len(name) <= MAX_NAME or not all([letter in _LETTERS for letter in name]):
+        if not 1 <= len(name) <= MAX_NAME or not all(letter in _LETTERS for letter in name):
             raise LocalError("%r is no name for a value; use 1 to 40 of a-z 0-9 _ -" % name)
         slots = [self._slot("%s.%d" % (name, slot)) for slot in (0, 1)]
         if slots[0] is _TORN and slots[1] is _TORN:
