@@ -10,19 +10,18 @@ from functools import lru_cache
 
 from Crypto.Hash import KMAC256
 
+_RATE = 136
+
 try:
     from Crypto.Hash.keccak import _raw_keccak_lib
     from Crypto.Util._raw_api import c_size_t, c_ubyte, create_string_buffer, get_raw_buffer
 
     _keccak = _raw_keccak_lib.keccak_oneshot
+    # Capacity in bytes, rounds, and the domain: the bits 00 of cSHAKE and the first bit of the padding
+    # (SP 800-185 section 3.3).
+    _PERMUTATION = c_size_t(64), c_ubyte(24), c_ubyte(4)
 except (ImportError, AttributeError):
     _keccak = None
-
-_RATE = 136
-_CAPACITY = 64
-_ROUNDS = 24
-# The domain bits 00 of cSHAKE and the first bit of the padding (SP 800-185 section 3.3).
-_DOMAIN = 4
 
 
 def _left_encode(number: int) -> bytes:
@@ -58,15 +57,7 @@ def kmac256_sponge(key: bytes, data: bytes, length: int, custom: bytes) -> bytes
     head, padding, tail = _frame(custom, len(key), length)
     message = b"".join((head, key, padding, data, tail))
     output = create_string_buffer(length)
-    if _keccak(
-        message,
-        c_size_t(len(message)),
-        output,
-        c_size_t(length),
-        c_size_t(_CAPACITY),
-        c_ubyte(_ROUNDS),
-        c_ubyte(_DOMAIN),
-    ):
+    if _keccak(message, c_size_t(len(message)), output, c_size_t(length), *_PERMUTATION):
         raise MemoryError("Keccak refused to run")
     return get_raw_buffer(output)
 

@@ -18,7 +18,7 @@ from child import answer, read_request
 from handfast_cpython.crypto import Crypto
 from handfast_hub.config import load_config
 from handfast_hub.hub import Hub
-from handfast_hub.service import configure_logs
+from handfast_hub.service import calm_collector, configure_logs
 
 
 def usage() -> dict[str, float]:
@@ -32,6 +32,7 @@ async def main(config: Path, back_end: str) -> None:
     loaded = load_config(config)
     configure_logs(loaded)
     async with Hub(loaded, crypto=crypto) as hub:
+        calm_collector()
         answer(crypto=crypto.name)
         while (request := await asyncio.to_thread(read_request)) is not None:
             if request[0] == "settle":

@@ -113,17 +113,10 @@ class RecordKeys:
         nonce = bytes([left ^ right for left, right in zip(flat, civ)])
         self._nonce_head = nonce[: length - 5]
         self._nonce_tail = int.from_bytes(nonce[length - 5 :], "big")
-        protected = encode({constants.HEADER_ALG: self.algorithm})
-        start = b"\x83" + encode(protected)
-        sender_item = encode_sequence(constants.HEADER_KID, sender, constants.HEADER_PARTIAL_IV)
+        self._device_id = device_id
         self._epoch_item = encode_sequence(constants.HEADER_KID_CONTEXT, epoch.to_bytes(2, "big"))
-        # What stands before the PIV, by the length of the PIV; the channel is the last byte of the AAD.
-        self._starts = [b""]
-        self._aads = [b""]
-        for size in (1, 2, 3, 4, 5):
-            self._starts.append(start + b"\xa3" + sender_item + bytes((0x40 + size,)))
-            external = encode([constants.RECORD_CONTEXT, device_id, epoch, sender, bytes(size), 0])
-            self._aads.append(enc_structure(protected, external)[: -size - 1])
+        # By the length of the PIV. Most devices speak a few hundred times in an epoch and need one or two.
+        self._before: "dict[int, tuple[bytes, bytes]]" = {}
 
     def seal(self, piv: int, channel: int, plaintext: bytes) -> bytes:
         """The record with number `piv`; LocalError above 65,000 bytes of plaintext."""
@@ -133,7 +126,8 @@ class RecordKeys:
             )
         partial_iv = _shortest(piv)
         nonce = self._nonce_head + (self._nonce_tail ^ piv).to_bytes(5, "big")
-        aad = self._aads[len(partial_iv)] + partial_iv + bytes((channel,))
+        start, aad = self._before_piv(len(partial_iv))
+        aad += partial_iv + bytes((channel,))
         ciphertext = self._crypto.seal(self.algorithm, self.key, nonce, aad, plaintext)
         size = len(ciphertext)
         if size < 24:
@@ -142,7 +136,7 @@ class RecordKeys:
             head = bytes((0x58, size))
         else:
             head = b"\x59" + size.to_bytes(2, "big")
-        return self._starts[len(partial_iv)] + partial_iv + self._epoch_item + head + ciphertext
+        return start + partial_iv + self._epoch_item + head + ciphertext
 
     def open(self, header: Header, record: bytes, channel: int) -> bytes:
         """The plaintext of `record`, whose `header` names this direction and epoch.
@@ -156,8 +150,20 @@ class RecordKeys:
         piv = header.piv
         partial_iv = _shortest(piv)
         nonce = self._nonce_head + (self._nonce_tail ^ piv).to_bytes(5, "big")
-        aad = self._aads[len(partial_iv)] + partial_iv + bytes((channel,))
+        aad = self._before_piv(len(partial_iv))[1] + partial_iv + bytes((channel,))
         return self._crypto.open(self.algorithm, self.key, nonce, aad, record[header.start :])
+
+    def _before_piv(self, size: int) -> "tuple[bytes, bytes]":
+        """What stands before a PIV of `size` bytes in the record and in its AAD, which the channel ends."""
+        found = self._before.get(size)
+        if found is None:
+            protected = encode({constants.HEADER_ALG: self.algorithm})
+            headers = encode_sequence(constants.HEADER_KID, self.sender, constants.HEADER_PARTIAL_IV)
+            start = b"\x83" + encode(protected) + b"\xa3" + headers + bytes((0x40 + size,))
+            names = [constants.RECORD_CONTEXT, self._device_id, self.epoch, self.sender, bytes(size), 0]
+            found = start, enc_structure(protected, encode(names))[: -size - 1]
+            self._before[size] = found
+        return found
 
 
 def _shortest(piv: int) -> bytes:
