@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import lru_cache
 from typing import Self
 
 import structlog
@@ -42,6 +43,8 @@ _LOG = structlog.get_logger("handfast.hub")
 SWEEP_SECONDS = 1.0
 # A revoked device has this long to hear its last record before its connection is closed, in seconds.
 PARTING_SECONDS = 2.0
+# Topics that need not be read again when they come again.
+TOPICS_LIMIT = 10_000
 # Readings that wait for one slow reader; the oldest go first, and stay in the registry.
 READINGS_LIMIT = 10_000
 # Answers of granted handshakes that a new process still gives again, by their age in seconds.
@@ -67,6 +70,8 @@ class Hub:
         self._readers: set[asyncio.Queue[Reading]] = set()
         self._answers: dict[int, asyncio.Future[Response]] = {}
         self._partings: set[asyncio.Task[None]] = set()
+        # message_3 comes on the topic of message_1, and a device sends all its records on a few.
+        self._parse = lru_cache(TOPICS_LIMIT)(topics.parse)
         self._closing = contextlib.AsyncExitStack()
         self._failed: asyncio.Future[None] | None = None
 
@@ -206,7 +211,7 @@ class Hub:
 
     def _receive(self, topic: str, payload: bytes, acknowledge: Callable[[], None]) -> None:
         try:
-            parsed = topics.parse(topic)
+            parsed = self._parse(topic)
         except PeerError:
             acknowledge()
             return

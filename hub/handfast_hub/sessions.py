@@ -50,7 +50,7 @@ class Session:
         digest: bytes,
         started: float,
     ) -> None:
-        """`reply` is the topic of its answers, which names its chan; `token` the one that its GATE named."""
+        """`reply` is the topic of its answers, which names its chan; `token` that of its GATE, if at hand."""
         self.machine = machine
         self.random = random
         self.token = token
@@ -202,7 +202,7 @@ class Sessions:
             self._again(known, reply)
             return None
         by_token = gate.kind == GATE_BY_TOKEN
-        key = self._registry.tokens.gate_key(gate.token_id) if by_token else self._registry.hub_id
+        key, token = self._gate_key(gate)
         if key is None:
             self._drop("gate")
             return None
@@ -217,11 +217,15 @@ class Sessions:
             self._drop("load")
             return None
         self._born += 1
-        token = self._registry.tokens.find(gate.token_id) if by_token else None
         session = Session(machine, random, token, reply, self._born, gate.digest, now)
         self._memory.remember(gate.digest, b"", now)
         self._making += 1
         return self._answer_1(session)
+
+    def _gate_key(self, gate: "events.GatePresented") -> tuple[bytes | None, Token | None]:
+        if gate.kind == GATE_BY_TOKEN:
+            return self._registry.tokens.gate_key(gate.token_id)
+        return self._registry.hub_id, None
 
     def _again(self, c_r: bytes, reply: str) -> None:
         """The same message_1: the same message_2 on the same chan while the session lives, else silence."""

@@ -123,21 +123,22 @@ class TokenStock:
         self._tokens = found
         return [None] * len(items)
 
-    def gate_key(self, token_id: bytes) -> bytes | None:
-        """K_gate of the token with this id, 32 bytes, or None.
+    def gate_key(self, token_id: bytes) -> tuple[bytes | None, Token | None]:
+        """K_gate of the token with this id, 32 bytes, or None; and the token, if it was unsealed for that.
 
         Kept in memory: a token_id can be seen at the broker, and whoever repeats it with a wrong MAC
         shall cost one hash each time and not an unsealing.
         """
         key = self._gate_keys.get(token_id)
-        if key is None:
-            token = self.find(token_id)
-            if token is None:
-                return None
-            if len(self._gate_keys) >= _GATE_KEYS_KEPT:
-                self._gate_keys.pop(next(iter(self._gate_keys)))
-            key = self._gate_keys[token_id] = ead.gate_key(self._crypto, b"", token)
-        return key
+        if key is not None:
+            return key, None
+        token = self.find(token_id)
+        if token is None:
+            return None, None
+        if len(self._gate_keys) >= _GATE_KEYS_KEPT:
+            self._gate_keys.pop(next(iter(self._gate_keys)))
+        key = self._gate_keys[token_id] = ead.gate_key(self._crypto, b"", token)
+        return key, token
 
     def find(self, token_id: bytes) -> Token | None:
         """The token with this id, or None."""
