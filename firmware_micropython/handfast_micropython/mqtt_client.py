@@ -51,7 +51,7 @@ class Client:
         self._number = 0
         self._silent = 0
         self._awaited = (0, 0)
-        self._answer: "bytes | None" = None
+        self._answers: "list[bytes]" = []
         self._bell = asyncio.Event()
         self._asking = asyncio.Lock()
         self._writing = asyncio.Lock()
@@ -128,7 +128,7 @@ class Client:
     async def _ask(self, kind: int, number: int, head: bytes, payload: bytes = b"") -> bytes:
         """Send a request and wait for its answer: the bytes after the number."""
         async with self._asking:
-            self._answer = None
+            self._answers = []
             self._bell = asyncio.Event()
             self._awaited = (kind, number)
             try:
@@ -138,10 +138,9 @@ class Client:
                 raise LinkTimeout("it did not acknowledge within %g s; send again" % self._timeout)
             finally:
                 self._awaited = (0, 0)
-            answer = self._answer
-            if answer is None:
+            if not self._answers:
                 raise LinkClosed(self.lost)
-            return answer
+            return self._answers[0]
 
     async def _write(self, head: bytes, payload: bytes = b"") -> None:
         async with self._writing:
@@ -218,7 +217,7 @@ class Client:
             if not wanted[kind]:
                 raise DecodeError("packet %d has %d bytes" % (kind, length))
             if length and (kind, body[0] << 8 | body[1]) == self._awaited:
-                self._answer = body[2:]
+                self._answers = [body[2:]]
                 self._bell.set()
         else:
             raise DecodeError("a packet begins with %d and has %d bytes" % (first, length))
