@@ -1,37 +1,55 @@
-"""The Crypto port of a board, as far as it goes today: hashes, MACs, AEADs and KEMs.
+"""The Crypto port of a board: every primitive, and the sizes of every argument.
 
-ML-DSA is not here yet, and `supports` says so.
+What a peer sent wrongly is a DecodeError or an AuthenticationError, what our own caller passed wrongly is a
+LocalError.
 """
 
 import hashlib
 
 from handfast.core.errors import DecodeError, LocalError
-from handfast.core.suites import A256GCM, AEADS, HASHES, KEMS, MLKEM768_X25519, SHA_256, SHA_384, SHAKE256
+from handfast.core.suites import (
+    A256GCM,
+    AEADS,
+    HASHES,
+    KEMS,
+    MLKEM768_X25519,
+    SHA_256,
+    SHA_384,
+    SHAKE256,
+    SIGNATURES,
+    SUITES,
+)
 from handfast_micropython import aes_ccm, aes_gcm
 from handfast_micropython.buffers import equal
 from handfast_micropython.keccak import shake256
 from handfast_micropython.kmac import kmac256
-from handfast_micropython.mlkem import ML_KEM
+from handfast_micropython.mldsa import ML_DSA
+from handfast_micropython.mlkem import ML_KEM, TIER
 from handfast_micropython.sha384 import sha384
 from handfast_micropython.xwing import XWing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from handfast.core.suites import Kem
+    from handfast.core.suites import Kem, Signature
+    from handfast_micropython.mldsa import MlDsa
     from handfast_micropython.mlkem import MlKem
 
 _X_WING = XWing()
 
 
 class Crypto:
-    """What `handfast.ports.Crypto` asks for, without the methods of signatures."""
+    """Every primitive of the suites -21 to -24 (`handfast.ports.Crypto`)."""
 
-    name = "handfast_micropython, no signatures"
+    # The tier: viper or bytecode.
+    name = "handfast_micropython, " + TIER
     hedged = True
 
     def supports(self, suite: int) -> bool:
-        """Whether every primitive of suite number `suite` is there: never, before ML-DSA is."""
-        return False
+        """Whether every primitive of suite number `suite` is there."""
+        row = SUITES.get(suite)
+        return (
+            row is not None and row.signature in ML_DSA and (row.kem in ML_KEM or row.kem == MLKEM768_X25519)
+        )
 
     def hash(self, algorithm: int, data: bytes) -> bytes:
         """SHA-256 (-16), SHA-384 (-43) or 64 bytes of SHAKE256 (-45) of `data`."""
@@ -102,6 +120,23 @@ class Crypto:
         _peers(row.name, "ciphertext", row.ciphertext, ciphertext)
         return part.decapsulate(seed, ciphertext)
 
+    def signature_public_key(self, algorithm: int, seed: bytes) -> bytes:
+        """The ML-DSA public key of the private key `seed`, 32 bytes (FIPS 204 algorithm 6)."""
+        row, part = _signature(algorithm)
+        _own(row.name, "seed", row.seed, seed)
+        return part.public_key(seed)
+
+    def sign(self, algorithm: int, seed: bytes, message: bytes, randomness: bytes) -> bytes:
+        """Hedged ML-DSA, empty context (FIPS 204 algorithm 2); `randomness` is 32 bytes."""
+        row, part = _signature(algorithm)
+        _own(row.name, "randomness", row.randomness, randomness)
+        _own(row.name, "seed", row.seed, seed)
+        return part.sign(seed, message, randomness)
+
+    def verify(self, algorithm: int, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        """FIPS 204 algorithm 3; False for anything but a valid signature, whatever its length."""
+        return _signature(algorithm)[1].verify(public_key, message, signature)
+
     def _tag_length(self, algorithm: int, key: bytes, nonce: bytes) -> int:
         row = AEADS.get(algorithm)
         if row is None:
@@ -116,6 +151,13 @@ def _kem(kem: str) -> "tuple[Kem, MlKem | XWing]":
     if part is None:
         raise LocalError("no KEM %r" % kem)
     return KEMS[kem], part
+
+
+def _signature(algorithm: int) -> "tuple[Signature, MlDsa]":
+    part = ML_DSA.get(algorithm)
+    if part is None:
+        raise LocalError("no signature %r" % algorithm)
+    return SIGNATURES[algorithm], part
 
 
 def _own(name: str, what: str, length: int, value: bytes) -> None:

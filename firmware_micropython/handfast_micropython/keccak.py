@@ -30,7 +30,7 @@ class Sponge:
         self._at = 0
         self._squeezing = False
 
-    def absorb(self, data: bytes) -> None:
+    def absorb(self, data: "bytes | bytearray") -> None:
         """Take `data` in, after everything before it; ValueError after a squeeze."""
         if self._squeezing:
             raise ValueError("a sponge that was squeezed absorbs no more")

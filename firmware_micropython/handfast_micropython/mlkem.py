@@ -9,6 +9,7 @@ from array import array
 from handfast.core.errors import DecodeError
 from handfast_micropython import scratch
 from handfast_micropython.buffers import equal
+from handfast_micropython.coefficients import add, clear, pack, unpack
 from handfast_micropython.keccak import (
     RATE_SHAKE256,
     SUFFIX_SHAKE,
@@ -24,6 +25,8 @@ except (ImportError, SyntaxError, ValueError):
     # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
     from handfast_micropython import mlkem_bytecode as kernels  # type: ignore[no-redef]
 
+# viper or bytecode.
+TIER = kernels.__name__.split("_")[-1]
 _Q = 3329
 _ETA_2 = 2
 
@@ -109,15 +112,15 @@ class MlKem:
         matrix_seed = bytearray(seeds[:32] + b"\0\0")
         out = bytearray(384 * k + 32)
         for row in range(k):
-            kernels.clear(0, total)
+            clear(0, total)
             for column in range(k):
                 self._sample_matrix(xof, matrix_seed, column, row, term)
                 kernels.multiply_add(0, 0, total, term, secrets[column], twists[column])
             self._sample_noise(xof, seeds[32:], k + row, self._eta_1, term)
             kernels.ntt(0, 0, term, _ZETAS)
-            kernels.add(0, total, term)
+            add(0, total, term)
             kernels.reduce(0, total)
-            kernels.pack(0, 384 * row, total, out, 12)
+            pack(0, 384 * row, total, out, 12)
         out[384 * k :] = seeds[:32]
         xof.wipe()
         return bytes(out)
@@ -131,27 +134,27 @@ class MlKem:
         matrix_seed = bytearray(public_key[384 * k :] + b"\0\0")
         out = bytearray(32 * (k * d_u + d_v))
         for row in range(k):
-            kernels.clear(0, total)
+            clear(0, total)
             for column in range(k):
                 # The transposed matrix, line 19.
                 self._sample_matrix(xof, matrix_seed, row, column, term)
                 kernels.multiply_add(0, 0, total, term, noise[column], twists[column])
             self._leave_ntt(total)
             self._sample_noise(xof, coins, k + row, _ETA_2, term)
-            kernels.add(0, total, term)
+            add(0, total, term)
             kernels.compress(0, total, d_u)
-            kernels.pack(0, 32 * d_u * row, total, out, d_u)
-        kernels.clear(0, total)
+            pack(0, 32 * d_u * row, total, out, d_u)
+        clear(0, total)
         for column in range(k):
-            kernels.unpack(0, 384 * column, term, public_key, 12)
+            unpack(0, 384 * column, term, public_key, 12)
             kernels.multiply_add(0, 0, total, term, noise[column], twists[column])
         self._leave_ntt(total)
         self._sample_noise(xof, coins, 2 * k, _ETA_2, term)
-        kernels.add(0, total, term)
+        add(0, total, term)
         kernels.add_message(0, total, message)
         kernels.reduce(0, total)
         kernels.compress(0, total, d_v)
-        kernels.pack(0, 32 * d_u * k, total, out, d_v)
+        pack(0, 32 * d_u * k, total, out, d_v)
         xof.wipe()
         return bytes(out)
 
@@ -162,20 +165,20 @@ class MlKem:
         xof = Xof()
         self._sample_vector(xof, sha3_512(bytes(seed[:32]) + bytes((k,)))[32:], secrets, twists)
         xof.wipe()
-        kernels.clear(0, total)
+        clear(0, total)
         for column in range(k):
-            kernels.unpack(0, 32 * d_u * column, term, ciphertext, d_u)
+            unpack(0, 32 * d_u * column, term, ciphertext, d_u)
             kernels.decompress(0, term, d_u)
             kernels.ntt(0, 0, term, _ZETAS)
             kernels.reduce(0, term)
             kernels.multiply_add(0, 0, total, term, secrets[column], twists[column])
         self._leave_ntt(total)
-        kernels.unpack(0, 32 * d_u * k, term, ciphertext, d_v)
+        unpack(0, 32 * d_u * k, term, ciphertext, d_v)
         kernels.decompress(0, term, d_v)
         kernels.subtract(0, term, total)
         kernels.compress(0, term, 1)
         message = bytearray(32)
-        kernels.pack(0, 0, term, message, 1)
+        pack(0, 0, term, message, 1)
         return bytes(message)
 
     def _memory(self) -> "tuple[memoryview, memoryview, list[memoryview], list[memoryview]]":
@@ -194,7 +197,7 @@ class MlKem:
     def _check_modulus(self, public_key: bytes) -> None:
         term = self._memory()[1]
         for index in range(self._k):
-            kernels.unpack(0, 384 * index, term, public_key, 12)
+            unpack(0, 384 * index, term, public_key, 12)
             if kernels.not_below_q(0, term):
                 raise DecodeError("the encapsulation key fails the modulus check of FIPS 203")
 

@@ -150,27 +150,6 @@ def reduce(index: int, polynomial):
 
 
 @micropython.viper
-def clear(index: int, polynomial):
-    """Set every coefficient to 0."""
-    p = ptr32(polynomial)
-    index = 0
-    while index < 256:
-        p[index] = 0
-        index += 1
-
-
-@micropython.viper
-def add(index: int, polynomial, other):
-    """polynomial += other; the bounds add up."""
-    p = ptr32(polynomial)
-    o = ptr32(other)
-    index = 0
-    while index < 256:
-        p[index] = p[index] + o[index]
-        index += 1
-
-
-@micropython.viper
 def subtract(index: int, polynomial, other):
     """polynomial -= other. In: below q; out: below 2 q."""
     p = ptr32(polynomial)
@@ -290,45 +269,6 @@ def sample_binomial_3(index: int, at: int, polynomial, data):
             x = x >> 6
             index += 1
         at += 3
-
-
-@micropython.viper
-def pack(index: int, at: int, polynomial, out, bits: int):
-    """ByteEncode (FIPS 203 algorithm 5) of coefficients below 2^bits, into `out` from byte `at`."""
-    p = ptr32(polynomial)
-    o = ptr8(out)
-    held = 0
-    count = 0
-    index = 0
-    while index < 256:
-        held = held | (p[index] << count)
-        count += bits
-        while count >= 8:
-            o[at] = held & 255
-            at += 1
-            held = held >> 8
-            count -= 8
-        index += 1
-
-
-@micropython.viper
-def unpack(index: int, at: int, polynomial, data, bits: int):
-    """ByteDecode (FIPS 203 algorithm 6) from byte `at` of `data`; out: below 2^bits."""
-    p = ptr32(polynomial)
-    d = ptr8(data)
-    mask = (1 << bits) - 1
-    held = 0
-    count = 0
-    index = 0
-    while index < 256:
-        while count < bits:
-            held = held | (d[at] << count)
-            at += 1
-            count += 8
-        p[index] = held & mask
-        held = held >> bits
-        count -= bits
-        index += 1
 
 
 @micropython.viper

@@ -1,7 +1,7 @@
 """One piece of memory that ML-KEM and ML-DSA both compute in, one after the other.
 
 It is taken once and kept, for a long-lived heap in pieces would not have so much in a row later.
-Nothing here is reentrant: an operation begins with `words` and ends with `wipe`.
+Nothing here is reentrant: an operation begins with `words`, and with `wipe` it ends, if it knew a secret.
 """
 
 from array import array

@@ -160,7 +160,7 @@ def test_the_modulus_check_sees_one_coefficient() -> None:
                 assert tier.not_below_q(0, changed) == 1, tier.__name__
 
 
-def test_the_tiers_sample_and_pack_alike() -> None:
+def test_the_tiers_sample_alike() -> None:
     data = bytes([(17 * index * index + 5) & 255 for index in range(200)])
     for name, inputs in (
         ("sample_binomial_2", data),
@@ -174,16 +174,6 @@ def test_the_tiers_sample_and_pack_alike() -> None:
             results.append((returned, out))
         assert results[0] == results[-1], name
         assert max(results[0][1]) < Q
-    for tier in TIERS:
-        for bits in (1, 4, 5, 10, 11, 12):
-            values = array("I", [coefficient & ((1 << bits) - 1) for coefficient in polynomial(7)])
-            packed = bytearray(3 + 32 * bits)
-            tier.pack(0, 3, values, packed, bits)
-            whole = sum([values[index] << (bits * index) for index in range(256)])
-            assert packed == bytes(3) + whole.to_bytes(32 * bits, "little"), tier.__name__
-            back = array("I", bytes(1024))
-            tier.unpack(0, 3, back, packed, bits)
-            assert back == values, tier.__name__
 
 
 def test_a_secret_is_replaced_exactly_when_two_texts_differ() -> None:
