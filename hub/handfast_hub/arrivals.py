@@ -37,7 +37,7 @@ class Arrivals:
     def __init__(self, work: Callable[[Arrival], Awaitable[None]]) -> None:
         self._work = work
         self._numbers = count()
-        self._tasks: set[asyncio.Task[bool]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._held: list[Arrival] = []
         self._recovery: asyncio.Task[None] | None = None
         self._closed = False
@@ -61,9 +61,17 @@ class Arrivals:
         await self._land()
 
     def _begin(self, arrival: Arrival) -> None:
-        task = asyncio.create_task(self._try(arrival))
+        task = asyncio.create_task(self._first_try(arrival))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _first_try(self, arrival: Arrival) -> None:
+        # An earlier record may have failed since this task was made: it must not be passed, for on
+        # some channels the hub takes nothing that is behind what it took.
+        if self._recovery is None:
+            await self._try(arrival)
+        else:
+            self._held.append(arrival)
 
     async def _try(self, arrival: Arrival) -> bool:
         """Whether there is nothing more to do for it."""
