@@ -5,6 +5,8 @@ other, no SQL, no workers, no limits. What it draws depends only on the message_
 a handshake is the same whatever else goes on, and can be replayed on another interpreter.
 """
 
+from joined import read_again
+
 from handfast.core import constants, ead, events, hub_session, messages, states
 from handfast.core.codes import encode_hub_code
 from handfast.core.credentials import Identity, kid_in, make_ccs
@@ -20,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.core.codes import Token
     from handfast.core.credentials import Credential
+    from handfast.core.hub_session import Ring
     from handfast.ports import Crypto
 
 HUB_SEED = bytes([0x68]) * 32
@@ -82,14 +85,11 @@ class SmallHub:
         self._cache = KeyCache(self._crypto)
         self._forget_sessions()
         for known in self.devices.values():
-            ring = known.ring
-            keys = [
-                None if key is None else hub_session.decode_key(hub_session.encode_key(key), now)
-                for key in (ring.active,) + ring.pendings
-            ]
-            known.ring = hub_session.Ring(
-                ring.device_id, keys[0], tuple(keys[1:]), ring.highest_epoch, ring.lookahead
-            )
+            known.ring = read_again(known.ring, now)
+
+    def empty_ring(self, device_id: bytes) -> "Ring":
+        """What a registry has of a device without a key."""
+        return hub_session.empty(device_id)
 
     def forget(self, thumbprint: bytes) -> None:
         """The registry loses a device, as one that was restored from an old copy does."""
