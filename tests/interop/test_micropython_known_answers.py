@@ -1,0 +1,152 @@
+"""The Crypto port of a board, under MicroPython, against other people's answers and against CPython's port.
+
+ML-KEM: every fifth of the 3,000 records of kat_MLKEM_*.rsp, key, ciphertext, secret and implicit rejection;
+ML-DSA: every fifth of the 300 keys of kat_MLDSA_*_det_pure.rsp. Every twenty-fifth of each with 32-bit words.
+"""
+
+import subprocess
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import cryptography_vectors
+import on_micropython
+import pytest
+
+from handfast.core import suites
+from handfast_cpython.crypto import Crypto
+
+VECTORS = Path(cryptography_vectors.__file__).parent / "asymmetric"
+ML_KEMS = (suites.ML_KEM_512, suites.ML_KEM_768, suites.ML_KEM_1024)
+# By name: the tests of RFC 9529 add rows of their own to the tables of suites.py.
+SIGNATURES = (suites.ML_DSA_44, suites.ML_DSA_65, suites.ML_DSA_87)
+STEPS = {64: 5, 32: 25}
+
+Answers = Callable[[list[tuple[object, ...]]], list[object]]
+
+
+@pytest.fixture(scope="module", params=[64, 32], ids=lambda bits: f"{bits}_bit")
+def bits(request: pytest.FixtureRequest) -> int:
+    """The size of a machine word."""
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def answers(bits: int) -> Answers:
+    """Takes calls (operation, algorithm, inputs ...) and gives what the board's port answers."""
+    try:
+        command = on_micropython.interpreter(bits)
+    except on_micropython.BuildError as error:
+        if bits == 64:
+            raise
+        pytest.skip(f"32-bit MicroPython: {error}")
+    if command[0] == "node":
+        pytest.skip("npm's build of MicroPython reads no stdin")
+
+    def ask(calls: list[tuple[object, ...]]) -> list[object]:
+        lines = [
+            " ".join([part.hex() or "-" if isinstance(part, bytes) else str(part) for part in call])
+            for call in calls
+        ]
+        program = [*command, "tests/firmware/crypto_calls.py", "."]
+        done = subprocess.run(
+            program,
+            cwd=on_micropython.ROOT,
+            input="\n".join(lines) + "\n",
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=600,
+        )
+        found = done.stdout.splitlines()
+        assert len(found) == len(calls), done.stdout[-500:] + done.stderr
+        return [parsed(line) for line in found]
+
+    return ask
+
+
+def parsed(line: str) -> object:
+    """bytes, a tuple of bytes, a bool or the name of an error."""
+    if line in ("True", "False"):
+        return line == "True"
+    if line.endswith("Error"):
+        return line
+    parts = tuple(bytes.fromhex(word) for word in line.split())
+    return parts if len(parts) > 1 else parts[0]
+
+
+def records(path: str, step: int) -> list[dict[str, bytes]]:
+    """Every step-th record of an .rsp file."""
+    blocks = (VECTORS / path).read_text().split("count = ")[1:]
+    return [
+        {name: bytes.fromhex(value) for name, _, value in lines if name not in ("mlen", "smlen")}
+        for block in islice(blocks, 0, None, step)
+        for lines in [[line.partition(" = ") for line in block.splitlines()[1:] if " = " in line]]
+    ]
+
+
+@pytest.mark.parametrize("kem", ML_KEMS)
+def test_known_answers_of_ml_kem(answers: Answers, bits: int, kem: str) -> None:
+    found = records(f"MLKEM/kat_{kem.replace('ML-KEM-', 'MLKEM_')}.rsp", STEPS[bits])
+    assert len(found) == 1000 // STEPS[bits]
+    calls: list[tuple[object, ...]] = []
+    wanted: list[object] = []
+    for record in found:
+        seed = record["d"] + record["z"]
+        calls += [
+            ("kem_public_key", kem, seed),
+            ("encapsulate", kem, record["pk"], record["msg"]),
+            ("decapsulate", kem, seed, record["ct"]),
+            ("decapsulate", kem, seed, record["ct_n"]),
+        ]
+        wanted += [record["pk"], (record["ct"], record["ss"]), record["ss"], record["ss_n"]]
+    assert answers(calls) == wanted
+
+
+@pytest.mark.parametrize("algorithm", SIGNATURES)
+def test_known_keys_of_ml_dsa(answers: Answers, bits: int, algorithm: int) -> None:
+    name = suites.SIGNATURES[algorithm].name
+    found = records(f"MLDSA/kat_{name.replace('ML-DSA-', 'MLDSA_')}_det_pure.rsp", STEPS[bits])
+    assert len(found) == 100 // STEPS[bits]
+    calls = [("signature_public_key", algorithm, record["xi"]) for record in found]
+    assert answers(calls) == [record["pk"] for record in found]
+
+
+@pytest.mark.parametrize("number", sorted(suites.SUITES))
+def test_both_ports_give_the_same_bytes_and_take_each_others(answers: Answers, number: int) -> None:
+    crypto, random, row = Crypto("pycryptodome"), Random(number), suites.SUITES[number]
+    kem, algorithm = suites.KEMS[row.kem], row.signature
+    calls: list[tuple[object, ...]] = []
+    wanted: list[object] = []
+    for _ in range(4):
+        seed, randomness = random.randbytes(kem.seed), random.randbytes(kem.randomness)
+        public_key = crypto.kem_public_key(kem.name, seed)
+        ciphertext, secret = crypto.encapsulate(kem.name, public_key, randomness)
+        forged = ciphertext[:-1] + bytes([ciphertext[-1] ^ 1])
+        calls += [
+            ("kem_public_key", kem.name, seed),
+            ("encapsulate", kem.name, public_key, randomness),
+            ("decapsulate", kem.name, seed, ciphertext),
+            ("decapsulate", kem.name, seed, forged),
+            ("encapsulate", kem.name, b"\xff" * kem.public_key, randomness),
+        ]
+        wanted += [
+            public_key,
+            (ciphertext, secret),
+            secret,
+            crypto.decapsulate(kem.name, seed, forged),
+            "DecodeError",
+        ]
+        xi, rnd, message = random.randbytes(32), random.randbytes(32), random.randbytes(random.randrange(300))
+        public_key = crypto.signature_public_key(algorithm, xi)
+        signature = crypto.sign(algorithm, xi, message, rnd)
+        calls += [
+            ("signature_public_key", algorithm, xi),
+            ("sign", algorithm, xi, message, rnd),
+            ("verify", algorithm, public_key, message, signature),
+            ("verify", algorithm, public_key, message + b"\0", signature),
+            ("verify", algorithm, public_key, message, signature[:-1]),
+        ]
+        wanted += [public_key, signature, True, False, False]
+    assert answers(calls) == wanted
