@@ -1,12 +1,14 @@
 """The demo's devices: a swarm over the real broker, and four that come to grief. Run by run.py."""
 
 import asyncio
+import contextlib
 import tempfile
 from typing import Any
 
 from wire import serve
 
 from handfast import Device, EntropyError, LocalError, RefusedError
+from handfast.core.codes import decode_token, encode_token
 from handfast.identity import IDENTITY, create
 from handfast.testing import MemoryHost
 from handfast_cpython import Host
@@ -100,6 +102,17 @@ class FleetSide:
                 return error.detail
         return ""
 
+    async def forged_token(self, token: str) -> str:
+        """A device that knows the id of a token and not its secret: its state after some seconds."""
+        crypto = Crypto()
+        forged = decode_token(crypto, token)._replace(k_tok=bytes(32))
+        host = _host(9997)
+        await create(host, ML_DSA_65, "forger", self._code, encode_token(crypto, forged))
+        async with Device(host, MqttLink("127.0.0.1", port=self._port)) as device:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(device.onboard(), 3)
+            return device.state
+
     async def replay(self, token: str) -> str:
         """A device that sends a record and then the very same bytes again; its device_id."""
         host = _host(9998)
@@ -143,9 +156,18 @@ async def _obey(simulated: Simulated) -> None:
 async def main() -> None:
     """Serve the narrator, then stop."""
     side = FleetSide()
-    names = ("onboard", "telemetry", "states", "device", "stuck_source", "used_token", "replay")
+    names = (
+        "onboard",
+        "telemetry",
+        "states",
+        "device",
+        "stuck_source",
+        "used_token",
+        "forged_token",
+        "replay",
+    )
     try:
-        await serve({name: getattr(side, name) for name in names})
+        await serve({ask.__name__: ask for ask in asks})
     finally:
         await side.close()
 

@@ -91,6 +91,10 @@ class HubSide:
         """How many records the hub refused to open or to deliver."""
         return int(METRICS.registry.get_sample_value("handfast_records_total", {"result": "refused"}) or 0)
 
+    async def shut_gates(self) -> int:
+        """How many first messages did not pass the gate, and got no answer."""
+        return int(METRICS.registry.get_sample_value("handfast_drops_total", {"reason": "gate"}) or 0)
+
     async def drop_everybody(self) -> int:
         """Hang up on every device, as a broker that restarts does; how many there were."""
         return int(self._broker.disconnect_all())
@@ -114,6 +118,7 @@ async def main() -> None:
             "command",
             "revoke",
             "refused_records",
+            "shut_gates",
             "drop_everybody",
         )
         try:

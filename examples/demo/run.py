@@ -105,6 +105,11 @@ async def tell(story: Story, hub: Child, fleet: Child) -> None:
         console.print(f"  it says: {said}")
         return bool(said)
 
+    async def forged_token() -> object:
+        before = await hub.call("shut_gates")
+        state = await fleet.call("forged_token", token=tokens[2])
+        return [state, await hub.call("shut_gates") > before]
+
     async def drop() -> object:
         # The revoked device may still be there: it has two seconds to hear that it was revoked.
         return await hub.call("drop_everybody") >= DEVICES - 1
@@ -121,6 +126,7 @@ async def tell(story: Story, hub: Child, fleet: Child) -> None:
     await story.step("one has a stuck quantum source and makes no key", True, stuck())
     await story.step("one replays a record: refused, and counted once", [True, 1], replay())
     await story.step("one presents a used token: refused", True, used_token())
+    await story.step("one forges a token: no answer at all", ["trying", True], forged_token())
     await story.step("the broker drops everybody", True, drop())
     await story.step("all come back and are heard", DEVICES - 1, come_back())
 

@@ -89,6 +89,11 @@ class Hub:
 
     async def _start(self) -> None:
         self._failed = asyncio.get_running_loop().create_future()
+        if not self.crypto.hedged:
+            _LOG.warning(
+                "a crypto library draws its own randomness, so the hub's tested source does not hedge it",
+                crypto=self.crypto.name,
+            )
         self._random: Randomness = await open_randomness(self.config, self.crypto)
         self._closing.push_async_callback(self._random.close)
         self._registry = await Registry.open(self.config, self.crypto)

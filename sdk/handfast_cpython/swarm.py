@@ -1,7 +1,7 @@
 """Swarm: many simulated devices against one hub, in memory or over a broker.
 
     async with Swarm(devices=200, hub=hub, clock=clock, link=LossyLink(loss=0.1), seed=7) as swarm:
-        await swarm.onboard(within=60)
+        await swarm.onboard(within=600)
         assert swarm.count("active") == 200
 
 Each device is a real Device over its own link; only its flash and its source are simulated.

@@ -160,7 +160,9 @@ class PendingTransaction:
                 state.used += 1
                 if not state.row.shared:
                     touched.add(item.token_id)
-            outcomes.append(writes.pend(item, row, ring, after))
+            # A device that is new by its token bears the token's label.
+            label = "" if item.token_id not in states else states[item.token_id].row.label
+            outcomes.append(writes.pend(item, row, ring, after, label if row is None else row.label))
         writes.execute(connection)
         return outcomes
 
@@ -237,7 +239,7 @@ class _Writes:
             _USE_SINGLE: [],
         }
 
-    def pend(self, item: Pending, row: DeviceRow | None, ring: Ring, after: Ring) -> Pended:
+    def pend(self, item: Pending, row: DeviceRow | None, ring: Ring, after: Ring, label: str) -> Pended:
         """The rows of one pending key that turns `ring` of the device in `row` into `after`."""
         kept = {key.attempt for key in after.pendings}
         for key in ring.pendings:
@@ -245,7 +247,7 @@ class _Writes:
                 self._rows[_DELETE_KEY].append({"of_device": row.id, "of_attempt": key.attempt})
         state: str = row.state if row is not None and row.state in (ADMITTED, ONBOARDED) else JOINING
         if row is None:
-            self._rows[_INSERT_DEVICE].append(_new_device(item, after))
+            self._rows[_INSERT_DEVICE].append(_new_device(item, after, label))
         else:
             self._rows[_UPDATE_DEVICE].append(
                 {
@@ -260,7 +262,6 @@ class _Writes:
         self._rows[_INSERT_KEY].append(self._key(item))
         if after.active is not None or len(after.pendings) > 1:
             return Pended(None)
-        label = "" if row is None else row.label
         return Pended(Stored(item.device_id, item.credential.thumbprint, state, label, after))
 
     def bind(self, token: TokenState, item: Pending) -> None:
@@ -308,12 +309,12 @@ class _Writes:
         }
 
 
-def _new_device(item: Pending, ring: Ring) -> dict[str, Any]:
+def _new_device(item: Pending, ring: Ring, label: str) -> dict[str, Any]:
     return {
         "device_id": item.device_id,
         "thumbprint": item.credential.thumbprint,
         "state": JOINING,
-        "label": "",
+        "label": label,
         "reason": item.reason,
         "highest_epoch": ring.highest_epoch,
         "lookahead": ring.lookahead,

@@ -51,6 +51,7 @@ _TOKENS = Read(
         tokens.c.expires_at,
         tokens.c.withdrawn_at,
         tokens.c.thumbprint,
+        tokens.c.label,
     ).where(tokens.c.token_id.in_(values))
 )
 _BINDINGS = Read(
