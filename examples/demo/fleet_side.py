@@ -156,15 +156,15 @@ async def _obey(simulated: Simulated) -> None:
 async def main() -> None:
     """Serve the narrator, then stop."""
     side = FleetSide()
-    names = (
-        "onboard",
-        "telemetry",
-        "states",
-        "device",
-        "stuck_source",
-        "used_token",
-        "forged_token",
-        "replay",
+    asks = (
+        side.onboard,
+        side.telemetry,
+        side.states,
+        side.device,
+        side.stuck_source,
+        side.used_token,
+        side.forged_token,
+        side.replay,
     )
     try:
         await serve({ask.__name__: ask for ask in asks})

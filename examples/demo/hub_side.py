@@ -110,19 +110,19 @@ async def main() -> None:
     """Serve the narrator, then stop."""
     with tempfile.TemporaryDirectory(prefix="handfast-demo-") as folder:
         side = HubSide(Path(folder))
-        names = (
-            "start",
-            "tokens",
-            "heard",
-            "readings",
-            "command",
-            "revoke",
-            "refused_records",
-            "shut_gates",
-            "drop_everybody",
+        asks = (
+            side.start,
+            side.tokens,
+            side.heard,
+            side.readings,
+            side.command,
+            side.revoke,
+            side.refused_records,
+            side.shut_gates,
+            side.drop_everybody,
         )
         try:
-            await serve({name: getattr(side, name) for name in names})
+            await serve({ask.__name__: ask for ask in asks})
         finally:
             await side.close()
 

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-import world
-from world import Speaker, admit, credential, deliver, onboard, ring_of
+import registry_world as world
+from registry_world import Speaker, admit, credential, deliver, onboard, ring_of
 
 from handfast.core import constants
 from handfast.core.errors import KeystoreError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import world
+import registry_world as world
 from typer.testing import CliRunner
 
 from handfast.core.codes import encode_claim_code

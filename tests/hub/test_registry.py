@@ -8,9 +8,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import world
+import registry_world as world
+from registry_world import (
+    NOW,
+    Speaker,
+    admit,
+    credential,
+    deliver,
+    granted,
+    onboard,
+    pending,
+    question,
+    ring_of,
+)
 from sqlalchemy.engine import Connection
-from world import NOW, Speaker, admit, credential, deliver, granted, onboard, pending, question, ring_of
 
 from handfast.core import hub_session
 from handfast.core.errors import KeystoreError, LocalError

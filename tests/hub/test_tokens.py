@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import world
-from world import NOW, Speaker, credential, deliver, pending, question
+import registry_world as world
+from registry_world import NOW, Speaker, credential, deliver, pending, question
 
 from handfast.core import constants
 from handfast.core.codes import Token
