@@ -32,11 +32,13 @@ _ZEROS = bytes(32)
 def _zetas() -> "array[int]":
     """FIPS 204 appendix B: 1753^BitRev8(k) modulo q."""
     table = array("I", bytes(4 * 256))
-    for index in range(256):
-        power = 0
+    zeta = 1
+    for power in range(256):
+        index = 0
         for bit in range(8):
-            power |= (index >> bit & 1) << (7 - bit)
-        table[index] = pow(1753, power, Q)
+            index |= (power >> bit & 1) << (7 - bit)
+        table[index] = zeta
+        zeta = zeta * 1753 % Q
     return table
 
 

@@ -34,12 +34,13 @@ _ETA_2 = 2
 def _zetas() -> "array[int]":
     """FIPS 203 appendix A: 17^BitRev7(k) in the low half of word k, and its 2^16 / q-fold above."""
     table = array("I", bytes(4 * 128))
-    for index in range(128):
-        power = 0
+    zeta = 1
+    for power in range(128):
+        index = 0
         for bit in range(7):
-            power |= (index >> bit & 1) << (6 - bit)
-        zeta = pow(17, power, _Q)
+            index |= (power >> bit & 1) << (6 - bit)
         table[index] = zeta | (zeta << 16) // _Q << 16
+        zeta = zeta * 17 % _Q
     return table
 
 

@@ -24,4 +24,10 @@ def scalar_multiplication(scalar: bytes, u: bytes) -> bytes:
         pairs[bit] = (aa * bb % _P, e * (aa + 121665 * e) % _P)
         pairs[1 - bit] = ((da + cb) * (da + cb) % _P, x_1 * ((da - cb) * (da - cb) % _P) % _P)
     x_2, z_2 = pairs[0]
-    return (x_2 * pow(z_2, _P - 2, _P) % _P).to_bytes(32, "little")
+    # Some boards have no pow with three arguments.
+    inverse = 1
+    for position in range(254, -1, -1):
+        inverse = inverse * inverse % _P
+        if (_P - 2) >> position & 1:
+            inverse = inverse * z_2 % _P
+    return (x_2 * inverse % _P).to_bytes(32, "little")
