@@ -192,6 +192,10 @@ class CutKeystore(MemoryKeystore):
         self._after = after
         self._error = error
 
+    def arm(self, cut: int) -> None:
+        """Let it go wrong `cut` writes from now."""
+        self._cut = self.writes + cut
+
     def save(self, name: str, value: bytes) -> None:
         self._write()
         if self.writes != self._cut or self._after:

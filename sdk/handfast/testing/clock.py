@@ -2,6 +2,8 @@
 
 import asyncio
 
+from handfast.core.errors import LocalError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -10,6 +12,8 @@ if TYPE_CHECKING:
 QUIET_TURNS = 20
 # While a thread of the program works (`busy`), the loop may rest for this long between looks.
 REST = 0.0005
+# And so often in a row at most, half a minute and more; then something is stuck.
+MAX_RESTS = 60_000
 
 
 class FakeClock:
@@ -56,14 +60,17 @@ class FakeClock:
 
     async def settle(self) -> None:
         """Wait until nothing happens any more without time passing."""
-        quiet = 0
+        quiet = rests = 0
         while quiet < QUIET_TURNS:
             seen = self.activity
             await asyncio.sleep(0)
             if self.activity != seen:
-                quiet = 0
+                quiet = rests = 0
             elif any(busy() for busy in self.busy):
                 quiet = 0
+                rests += 1
+                if rests > MAX_RESTS:
+                    raise LocalError("somebody has been busy for half a minute without getting anywhere")
                 await asyncio.sleep(REST)
             else:
                 quiet += 1

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from handfast.core.errors import LinkClosed, LocalError
+from handfast.core.errors import LinkClosed, LinkError, LocalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class LossyLink:
         self._clock: "Clock | None" = None
         self._tasks: "list[asyncio.Task[None]]" = []
         self._arrived: "list[tuple[int | None, bytes]]" = []
-        self._failure: "Exception | None" = None
+        self._failure: "Exception | None" = LinkClosed("this link is not connected")
         self._bell = asyncio.Event()
 
     def over(self, link: "Link", clock: "Clock") -> "LossyLink":
@@ -94,6 +94,7 @@ class LossyLink:
     async def close(self) -> None:
         """Close the link within; what was on its way is lost."""
         await self._stop()
+        self._fail(LinkClosed("this link was closed"))
         await self._inner().close()
 
     def _inner(self) -> "Link":
@@ -119,15 +120,18 @@ class LossyLink:
         while True:
             try:
                 item = await self._inner().receive()
-            except LinkClosed as error:
-                self._failure = error
-                self._bell.set()
+            except LinkError as error:
+                self._fail(error)
                 return
             for wait in self._fate():
                 if wait <= 0:
                     self._arrive(item)
                 else:
                     self._later(wait, False, item[0], item[1])
+
+    def _fail(self, error: LinkError) -> None:
+        self._failure = error
+        self._bell.set()
 
     def _arrive(self, item: "tuple[int | None, bytes]") -> None:
         self._arrived.append(item)
@@ -146,7 +150,7 @@ class LossyLink:
             return
         try:
             await self._inner().send(channel, payload)
-        except LinkClosed:
+        except LinkError:
             return
 
     async def _stop(self) -> None:

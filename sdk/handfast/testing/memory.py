@@ -22,15 +22,26 @@ class MemoryBroker:
     address = "memory"
 
     def __init__(self, clock: "FakeClock | None" = None) -> None:
-        self.connected = True
         self.carried = 0
         self.waiting = 0
+        self._connected = True
         self._clock = clock
         self._links: "dict[str, MemoryLink]" = {}
         self._subscriptions: "tuple[str, ...]" = ()
         self._on_publish: "Callable[[str, bytes, Callable[[], None]], None] | None" = None
         if clock is not None:
             clock.busy.append(lambda: self.waiting > 0)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is switched on; switching it off throws everybody off."""
+        return self._connected
+
+    @connected.setter
+    def connected(self, value: bool) -> None:
+        self._connected = value
+        if not value:
+            self.drop_all()
 
     # The Ingress of a hub ---------------------------------------------------------------------
 
@@ -82,7 +93,12 @@ class MemoryBroker:
                 acknowledged.append(True)
                 self.waiting -= 1
 
-        self._on_publish(topic, payload, acknowledge)
+        try:
+            self._on_publish(topic, payload, acknowledge)
+        except BaseException:
+            # Nobody works on it any more; a clock must not wait for that.
+            acknowledge()
+            raise
 
     def drop_all(self) -> None:
         """Throw every device off, once."""
