@@ -11,6 +11,7 @@ from handfast_micropython.buffers import equal
 from handfast_micropython.coefficients import add, clear, pack, unpack
 from handfast_micropython.keccak import RATE_SHAKE256, SUFFIX_SHAKE, Sponge, shake256
 from handfast_micropython.mldsa_sampling import (
+    MASK_BUFFER,
     Q,
     kernels,
     sample_bounded,
@@ -93,16 +94,19 @@ class MlDsa:
         xof = Xof()
         seeds = self._seeds(seed)
         kept = bytearray(128 * (rows + columns) + 416 * rows)
+        buffer = bytearray(MASK_BUFFER)
         signature = bytearray(self._hints_at + self._omega + rows)
         try:
             mu = self._message_hash(self._expand(xof, seeds, kept), message)
             mask_seed = bytearray(shake256(seeds[96:] + bytes(randomness) + mu, 64) + b"\0\0")
+            rho = seeds[:32]
             kappa = 0
-            while not self._attempt(xof, seeds[:32], kept, mask_seed, kappa, mu, signature):
+            while not self._attempt(xof, rho, kept, mask_seed, buffer, kappa, mu, signature):
                 kappa += columns
         finally:
             scratch.wipe()
             xof.wipe()
+            buffer[:] = bytes(MASK_BUFFER)
             for start in range(0, len(kept), 32):
                 kept[start : start + 32] = _ZEROS
         return bytes(signature)
@@ -187,6 +191,7 @@ class MlDsa:
         rho: bytes,
         kept: bytearray,
         mask_seed: bytearray,
+        buffer: bytearray,
         kappa: int,
         mu: bytes,
         signature: bytearray,
@@ -198,7 +203,7 @@ class MlDsa:
         y = polynomials[3 : columns + 3]
         w = polynomials[columns + 3 :]
         for column in range(columns):
-            sample_mask(xof, mask_seed, kappa + column, y[column], self._gamma_1)
+            sample_mask(xof, mask_seed, kappa + column, y[column], self._gamma_1, buffer)
             kernels.ntt(0, 0, y[column], _ZETAS)
         sponge = Sponge(RATE_SHAKE256, SUFFIX_SHAKE)
         sponge.absorb(mu)

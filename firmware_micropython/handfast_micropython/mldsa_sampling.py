@@ -10,9 +10,11 @@ except (ImportError, SyntaxError, ValueError):
     # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
     from handfast_micropython import mldsa_bytecode as kernels  # type: ignore[no-redef]
 
-__all__ = ("Q", "kernels", "sample_bounded", "sample_in_ball", "sample_mask", "sample_matrix")
+__all__ = ("MASK_BUFFER", "Q", "kernels", "sample_bounded", "sample_in_ball", "sample_mask", "sample_matrix")
 
 Q = 8380417
+# A polynomial of y takes 576 or 640 bytes, five blocks of SHAKE256 either way.
+MASK_BUFFER = 5 * RATE_SHAKE256
 
 
 def sample_matrix(xof: Xof, seed: bytearray, row: int, column: int, out: "memoryview") -> None:
@@ -37,18 +39,22 @@ def sample_bounded(xof: Xof, seed: bytearray, number: int, out: "memoryview", et
         done = kernels.sample_bounded(done, 0, out, xof.state, eta)
 
 
-def sample_mask(xof: Xof, seed: bytearray, number: int, out: "memoryview", gamma_1: int) -> None:
-    """One polynomial of y, algorithm 34: `seed` is rho'' and two bytes to write to."""
+def sample_mask(
+    xof: Xof, seed: bytearray, number: int, out: "memoryview", gamma_1: int, buffer: bytearray
+) -> None:
+    """One polynomial of y, algorithm 34: `seed` is rho'' and two bytes to write to.
+
+    `buffer` has MASK_BUFFER bytes.
+    """
     seed[64] = number & 255
     seed[65] = number >> 8
-    # 576 or 640 bytes are needed, five blocks either way.
-    data = bytearray(5 * RATE_SHAKE256)
     xof.start_shake256(seed)
-    for start in range(0, len(data), RATE_SHAKE256):
+    block = memoryview(xof.state)[:RATE_SHAKE256]
+    for start in range(0, MASK_BUFFER, RATE_SHAKE256):
         if start:
             xof.next_block()
-        data[start : start + RATE_SHAKE256] = xof.state[:RATE_SHAKE256]
-    unpack(0, 0, out, data, 18 if gamma_1 == 1 << 17 else 20)
+        buffer[start : start + RATE_SHAKE256] = block
+    unpack(0, 0, out, buffer, 18 if gamma_1 == 1 << 17 else 20)
     kernels.subtract_from(0, 0, out, gamma_1)
 
 

