@@ -1,4 +1,4 @@
-"""The ports of handfast for a board that runs MicroPython. Imports nothing.
+"""The ports of handfast for a board that runs MicroPython. Its names are loaded when asked for.
 
 crypto                                            the Crypto port; hashes, MACs and AEADs so far
 keccak  kmac  sha384                              hashes
@@ -6,4 +6,27 @@ aes_ccm  aes_gcm  aes                             authenticated encryption
 buffers                                           combining and comparing bytes
 keccak_viper  aes_viper  ghash_viper  buffers_viper            what a chip computes in machine code,
 keccak_bytecode  aes_bytecode  ghash_bytecode  buffers_bytecode   and in bytecode where there is none
+
+board  clock  keystore  flash  configuration      the bundle for a Device; what it keeps
+entropy  qrng  qrng_serial  qrng_system  qrng_second  serial_port   random bytes, and where they come from
+mqtt  mqtt_client  uart  wifi                     ways to the hub
+main                                              what runs at boot
 """
+
+_PLACES = {"Board": "board", "MqttLink": "mqtt", "UartLink": "uart"}
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from handfast_micropython.board import Board as Board
+    from handfast_micropython.mqtt import MqttLink as MqttLink
+    from handfast_micropython.uart import UartLink as UartLink
+
+
+def __getattr__(name: str) -> object:
+    place = _PLACES.get(name)
+    if place is not None:
+        return getattr(getattr(__import__("handfast_micropython." + place), place), name)
+    if name[0] == "_" or not name.islower():
+        raise AttributeError("handfast_micropython has no %s; it has %s" % (name, ", ".join(sorted(_PLACES))))
+    # MicroPython asks here before it looks for a module, CPython after.
+    return getattr(__import__("handfast_micropython." + name), name)

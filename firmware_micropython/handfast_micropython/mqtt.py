@@ -36,7 +36,7 @@ class MqttLink:
     `timeout` seconds bound every wait for the broker. Payloads that wait for `receive` are at most
     `queue` and hold at most `limit` bytes together; others are dropped and counted in `dropped`. A
     coroutine function `opener` that gives (reader, writer) stands in for the socket: a serial line,
-    or TLS.
+    or TLS. `before` is awaited first whenever we connect, and may join a Wi-Fi network.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class MqttLink:
         limit: int = LIMIT,
         queue: int = 16,
         opener: "Callable[[], Awaitable[Streams]] | None" = None,
+        before: "Callable[[], Awaitable[None]] | None" = None,
     ) -> None:
         if bool(host) is (opener is not None):
             raise LocalError("a broker is a host name, or an opener of streams: give one of the two")
@@ -70,6 +71,7 @@ class MqttLink:
         self._limit = limit
         self._queue = queue
         self._opener = opener or self._open_socket
+        self._before = before
         self._client: "Client | None" = None
         self._endpoint: "Endpoint | None" = None
         self._payloads: "list[tuple[int | None, bytes]]" = []
@@ -83,6 +85,8 @@ class MqttLink:
         await self.close()
         self._endpoint = endpoint
         self._payloads = []
+        if self._before is not None:
+            await self._before()
         try:
             reader, writer = await asyncio.wait_for(self._opener(), self._timeout)
         except (OSError, EOFError, asyncio.TimeoutError) as error:

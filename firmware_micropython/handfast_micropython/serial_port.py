@@ -20,12 +20,14 @@ class SerialPort:
     def __init__(self, port: str, baud: int) -> None:
         """`port`: the number of a UART, such as "1", or a path that begins with a slash."""
         self._uart: "Any" = _open(port, baud)
+        # Reading a path would wait for all that was asked for, and everything else with it.
+        self._largest = 1 if port.startswith("/") else CHUNK
         # A stream of MicroPython both reads and writes.
         self._stream: "Any" = None
 
     async def read(self, length: int) -> bytes:
         """1 to `length` bytes, at most CHUNK; b"" when the port is gone."""
-        data: bytes = await self._both().read(min(length, CHUNK))
+        data: bytes = await self._both().read(min(length, self._largest))
         return data
 
     async def write(self, data: bytes) -> None:

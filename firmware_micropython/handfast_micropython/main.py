@@ -1,0 +1,162 @@
+"""What runs at boot: connect, onboard, send readings and answer commands; after any trouble once more.
+
+    import asyncio
+    from handfast_micropython import main
+    asyncio.run(main.run(read=lambda: b"21.5 C"))
+
+stands in the board's own /main.py. `set_up` was called once before, by hand or by a tool.
+"""
+
+import asyncio
+import gc
+
+import handfast.identity as identity
+from handfast.core.codes import encode_claim_code
+from handfast.core.errors import EntropyError, Error, KeystoreError, LinkError, LocalError
+from handfast.device import Device
+from handfast.settings import Settings
+from handfast_micropython import configuration, wifi
+from handfast_micropython.board import PATH, Board
+from handfast_micropython.keystore import Keystore
+from handfast_micropython.mqtt import MqttLink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from handfast.ports import Host, Link
+
+# Seconds before the first new attempt after trouble, doubled up to the longest.
+FIRST_PAUSE = 2.0
+LONGEST_PAUSE = 300.0
+# What a command is answered with that the application did not take: the first byte says failed.
+FAILED = 1
+
+
+async def set_up(
+    board: Board, hub_code: str, token: "str | None" = None, name: str = "board", **values: object
+) -> str:
+    """Store the configuration and make the key of this device; returns the claim code for the operator.
+
+    `values` are entries of `handfast_micropython.configuration`. May be repeated after a power cut.
+    LocalError when there is a key already, DecodeError for a mistyped code, EntropyError in alarm.
+    """
+    if board.keystore.load(identity.IDENTITY) is not None:
+        raise LocalError("this board is set up already; reset it first to make another device of it")
+    configuration.save(board.keystore, values)
+    made = await identity.create(board, settings(board.keystore).signature, name, hub_code, token)
+    return encode_claim_code(board.crypto, made.credential.thumbprint)
+
+
+def settings(keystore: Keystore) -> Settings:
+    """The settings of the device out of the configuration; LocalError for suites that do not go together."""
+    values = configuration.load(keystore)
+    chosen: "dict[str, object]" = {key: values[key] for key in ("firmware", "hardware", "packet_limit")}
+    if values["suites"]:
+        chosen["suites"] = tuple(values["suites"])  # type: ignore[arg-type]
+    return Settings(**chosen)  # type: ignore[arg-type]
+
+
+def link(keystore: Keystore) -> MqttLink:
+    """The link to the broker of the configuration; it joins the stored Wi-Fi first."""
+    values = configuration.load(keystore)
+
+    async def join() -> None:
+        await wifi.connect(keystore)
+
+    return MqttLink(
+        str(values["broker"]),
+        port=int(str(values["port"])),
+        username=str(values["username"]) or None,
+        password=str(values["password"]) or None,
+        before=join,
+    )
+
+
+async def run(
+    read: "Callable[[], bytes | None]",
+    handle: "Callable[[bytes], bytes] | None" = None,
+    *,
+    path: str = PATH,
+    board: "Board | None" = None,
+    say: "Callable[[str], None]" = print,
+) -> None:
+    """Onboard once, then send what `read` gives every period, and answer commands by `handle`.
+
+    Goes on for ever: whatever fails is said in one sentence and tried again after a growing pause.
+    Ends with RefusedError when the hub refused or revoked this device, and with LocalError when the
+    board was never set up.
+    """
+    if board is None:
+        values = configuration.load(Keystore(path))
+        board = Board(path, qrng=str(values["qrng"]))
+    period = float(str(configuration.load(board.keystore)["period"]))
+    pause = FIRST_PAUSE
+    while True:
+        began = board.clock.now()
+        try:
+            await stay(board, link(board.keystore), settings(board.keystore), period, read, handle, say)
+        except EntropyError as error:
+            say("the quantum source: " + error.detail)
+            # Nobody is there to look after it; the count of alarms goes to the hub.
+            await board.entropy.restart()
+        except (LinkError, KeystoreError) as error:
+            say(error.detail)
+        except MemoryError:
+            say("the memory is full; starting again")
+        gc.collect()
+        if board.clock.now() - began > LONGEST_PAUSE:
+            pause = FIRST_PAUSE
+        await board.clock.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def stay(
+    host: "Host",
+    link: "Link",
+    settings: Settings,
+    period: float,
+    read: "Callable[[], bytes | None]",
+    handle: "Callable[[bytes], bytes] | None",
+    say: "Callable[[str], None]",
+) -> None:
+    """One stay with the hub, until an error ends it."""
+    async with Device(host, link, settings) as device:
+        say("claim code " + device.claim_code)
+        await device.onboard()
+        say("onboard as " + (device.device_id or b"").hex())
+        answering = asyncio.create_task(_answer(device, handle, say))
+        try:
+            while True:
+                data = read()
+                if data is not None:
+                    try:
+                        await device.send(data)
+                    except LocalError as error:
+                        # The queue is full: the newest reading is the one that can be made again.
+                        say(error.detail)
+                await host.clock.sleep(period)
+        finally:
+            answering.cancel()
+
+
+async def _answer(
+    device: Device, handle: "Callable[[bytes], bytes] | None", say: "Callable[[str], None]"
+) -> None:
+    try:
+        async for message in device.messages():
+            if message.channel != "command":
+                continue
+            if handle is None:
+                await message.reply(b"no commands here", FAILED)
+                continue
+            try:
+                answer = handle(message.data)
+            except Exception as error:
+                say("a command failed: %r" % error)
+                await message.reply(type(error).__name__.encode(), FAILED)
+            else:
+                await message.reply(answer)
+    except Error as error:
+        # The device has ended; who sends the next reading hears it too.
+        say(error.detail)
