@@ -2,17 +2,21 @@
 
 A ring is read once and then moved forward here; the registry follows. It must never be there twice,
 or two records would get one nonce. So a ring that was forgotten seals nothing more, and it is read
-again only when every transaction begun with the one before has ended.
+again only when every transaction begun with the one before has ended. What comes while a ring is
+read waits in a queue, and nothing overtakes it.
 """
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from handfast.core import hub_session
+from handfast.core.errors import Error
 from handfast.core.hub_session import Ring
 from handfast.core.key_cache import KeyCache
 from handfast.ports import Clock
+from handfast_hub.arrivals import Arrival
 from handfast_hub.registry.registry import Registry
 
 # Devices in memory; the one that was silent longest goes first.
@@ -30,10 +34,10 @@ class Unanswered(NamedTuple):
 class Device:
     """A device in memory. `known`, `ring` and `label` are what the registry said, once `loading` is None.
 
-    `committed`: attempt and epoch under which the hub may seal. `confirmed`: a record of it was
-    committed since this hub started. `stale`: the registry knows better. `begun`: transactions with
-    what this ring gave that have not ended; `ended` is for who waits until there are none.
-    `unanswered`: commands by (epoch, PIV), None most of the time.
+    `queue`: what came before that. `committed`: attempt and epoch under which the hub may seal.
+    `confirmed`: a record of it was committed since this hub started. `stale`: the registry knows
+    better. `begun`: transactions with what this ring gave that have not ended. `unanswered`: commands
+    by (epoch, PIV), None most of the time.
     """
 
     __slots__ = (
@@ -46,6 +50,7 @@ class Device:
         "label",
         "loading",
         "lock",
+        "queue",
         "ring",
         "stale",
         "unanswered",
@@ -54,6 +59,7 @@ class Device:
     def __init__(self, device_id: bytes) -> None:
         self.id = device_id
         self.loading: asyncio.Task[None] | None = None
+        self.queue: list[Arrival] = []
         self.known = False
         self.ring = hub_session.empty(device_id)
         self.label = ""
@@ -61,6 +67,7 @@ class Device:
         self.confirmed = False
         self.stale = False
         self.begun = 0
+        # For who waits until `begun` is 0.
         self.ended: asyncio.Event | None = None
         # Held by whoever seals for this device.
         self.lock = asyncio.Lock()
@@ -85,46 +92,50 @@ class Device:
 class Rings:
     """The devices in memory, by device_id."""
 
-    def __init__(self, registry: Registry, clock: Clock, keys: KeyCache, limit: int = RINGS_LIMIT) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Clock,
+        keys: KeyCache,
+        ready: Callable[[Device, Error | None], None],
+        limit: int = RINGS_LIMIT,
+    ) -> None:
+        """`ready(device, None)` is called when a device was read, with an error when it could not be;
+        it must empty the queue of the device."""
         self._registry = registry
         self._clock = clock
         self._keys = keys
+        self._ready = ready
         self._limit = limit
         self._devices: OrderedDict[bytes, Device] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._devices)
+
     def find(self, device_id: bytes) -> Device | None:
-        """A device that is in memory."""
-        return self._devices.get(device_id)
+        """A device that is in memory and may be used."""
+        device = self._devices.get(device_id)
+        return None if device is None or device.stale or device.loading is not None else device
+
+    def enter(self, device_id: bytes) -> Device:
+        """The device for a record that came; while it is `loading`, the record belongs into its queue."""
+        device = self._devices.get(device_id)
+        if device is None or (device.stale and device.loading is None):
+            before = device
+            device = self._devices[device_id] = Device(device_id)
+            device.loading = asyncio.create_task(self._load(device, before))
+            self._evict()
+        self._devices.move_to_end(device_id)
+        return device
 
     def forget(self, device_id: bytes) -> None:
-        """The registry knows better: read the device anew when it is asked for."""
+        """The registry knows better: read the device anew when something comes of it."""
         device = self._devices.get(device_id)
         if device is not None:
             device.stale = True
-            if not device.begun:
+            if device.loading is None and not device.begun:
                 del self._devices[device_id]
         self._keys.forget(device_id)
-
-    async def load(self, device_id: bytes) -> Device | None:
-        """The device with its newest ring, None when there is none; Error when the database failed."""
-        while True:
-            device = self._devices.get(device_id)
-            if device is None:
-                device = self._devices[device_id] = Device(device_id)
-                device.loading = asyncio.create_task(self._read(device))
-                self._evict()
-            if device.loading is not None:
-                await asyncio.shield(device.loading)
-            if device.stale:
-                if device.begun:
-                    device.ended = device.ended or asyncio.Event()
-                    await device.ended.wait()
-                continue
-            if device.known:
-                self._devices.move_to_end(device_id)
-                return device
-            self.forget(device_id)
-            return None
 
     def begin(self, device: Device) -> None:
         """A transaction with what the ring of `device` gave begins; `end` must follow."""
@@ -134,19 +145,44 @@ class Rings:
         """It has ended, well or not."""
         device.begun -= 1
         if device.stale and not device.begun:
-            if self._devices.get(device.id) is device:
-                del self._devices[device.id]
+            self._remove(device)
             if device.ended is not None:
                 device.ended.set()
 
+    async def close(self) -> None:
+        """Wait for what is being read."""
+        reading = [device.loading for device in self._devices.values() if device.loading is not None]
+        await asyncio.gather(*reading, return_exceptions=True)
+
+    async def _load(self, device: Device, before: Device | None) -> None:
+        failure = None
+        try:
+            if before is not None and before.begun:
+                before.ended = asyncio.Event()
+                await before.ended.wait()
+            await self._read(device)
+        except Error as error:
+            failure = error
+        device.loading = None
+        if failure is not None or not device.known or device.keyless:
+            self._remove(device)
+        self._ready(device, failure)
+
     async def _read(self, device: Device) -> None:
         stored = await self._registry.load(device.id, self._clock.now())
+        while device.stale:
+            # It was forgotten meanwhile, so what was read may be what it was before.
+            device.stale = False
+            stored = await self._registry.load(device.id, self._clock.now())
         if stored is not None:
             device.known = True
             device.ring = stored.ring
             device.label = stored.label
             device.commit(stored.ring)
-        device.loading = None
+
+    def _remove(self, device: Device) -> None:
+        if self._devices.get(device.id) is device:
+            del self._devices[device.id]
 
     def _evict(self) -> None:
         """Forget the devices that were silent longest, but none that somebody is at work with."""

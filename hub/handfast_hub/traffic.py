@@ -83,8 +83,8 @@ class Traffic:
         self._keys = KeyCache(crypto)
         # Commands that this process has sent, by the record that carried them.
         self._sent: OrderedDict[tuple[bytes, int, int], int] = OrderedDict()
-        self._rings = Rings(registry, clock, self._keys)
-        self._arrivals = Arrivals(self._receive)
+        self._rings = Rings(registry, clock, self._keys, self._ready)
+        self._arrivals = Arrivals(self._enter)
         # Devices with commands that could not be sent: the broker or the database was away.
         self._waiting: set[bytes] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,68 +122,107 @@ class Traffic:
     async def close(self) -> None:
         """Take nothing more, and wait for what is under way."""
         await self._arrivals.close()
+        await self._rings.close()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # In ---------------------------------------------------------------------------------------
 
-    async def _receive(self, arrival: Arrival) -> None:
-        """Open and commit a record; Error when the database did not do its work."""
-        device_id = arrival.device_id
+    def _enter(self, arrival: Arrival) -> None:
+        """Open a record now, or when its device was read: records of a device keep their order."""
         try:
-            header = decode_header(arrival.payload)
-            device = await self._rings.load(device_id)
-            if device is None:
-                METRICS.records.labels("unknown_device").inc()
-            elif device.keyless:
-                # It was revoked, and is told so with what was sealed for it then.
-                METRICS.records.labels("revoked").inc()
-                self.forget(device_id)
-                await self._last_records(device_id, header.epoch)
-            else:
-                await self._open(device, arrival)
+            decode_header(arrival.payload)
         except PeerError as error:
-            METRICS.records.labels("refused").inc()
-            _LOG.debug("record not opened", device=device_id.hex(), reason=error.detail)
-        except Error:
-            self.forget(device_id)
-            raise
+            self._refuse(arrival, error.detail)
+            return
+        device = self._rings.enter(arrival.device_id)
+        if device.loading is not None:
+            device.queue.append(arrival)
+        else:
+            self._open(device, arrival)
 
-    async def _open(self, device: Device, arrival: Arrival) -> None:
-        channel = arrival.channel
-        before = device.ring
+    def _ready(self, device: Device, error: Error | None) -> None:
+        queue, device.queue = device.queue, []
+        for arrival in queue:
+            if error is not None:
+                self._arrivals.failed(arrival, error)
+            elif not device.known:
+                METRICS.records.labels("unknown_device").inc()
+                self._arrivals.done(arrival)
+            elif device.keyless:
+                METRICS.records.labels("revoked").inc()
+                self._keep(self._dismiss(arrival))
+            else:
+                self._open(device, arrival)
+
+    def _open(self, device: Device, arrival: Arrival) -> None:
+        before, channel = device.ring, arrival.channel
         try:
             opened = hub_session.open_record(self._keys, before, channel, arrival.payload, self._clock.now())
-        except AuthenticationError:
-            device.ring = hub_session.count_failure(before)
-            raise
-        data, response, control = _read(channel, opened)
+            data, response, control = _read(channel, opened)
+        except PeerError as error:
+            if isinstance(error, AuthenticationError):
+                device.ring = hub_session.count_failure(before)
+            self._refuse(arrival, error.detail)
+            return
+        except Exception:
+            # Brought again it would fail again, so it must not stay with the broker.
+            _LOG.exception("a record made the hub fail and is dropped", device=device.id.hex())
+            self._arrivals.done(arrival)
+            return
         device.ring = opened.ring
-        now = time.time()
         self._rings.begin(device)
+        delivery = Delivery(before, opened, channel, data, response, time.time())
+        self._keep(self._commit(device, arrival, delivery, control))
+
+    async def _commit(self, device: Device, arrival: Arrival, delivery: Delivery, control: bool) -> None:
         try:
-            refusal = await self._registry.deliver(Delivery(before, opened, channel, data, response, now))
-        finally:
+            refusal = await self._registry.deliver(delivery)
+        except Error as error:
+            self.forget(device.id)
             self._rings.end(device)
+            self._arrivals.failed(arrival, error)
+            return
+        self._rings.end(device)
         if refusal is not None:
-            METRICS.records.labels("refused").inc()
             _LOG.info("record refused", device=device.id.hex(), reason=refusal.reason)
             self.forget(device.id)
-            await self._last_records(device.id, opened.epoch)
+            METRICS.records.labels("refused").inc()
+            await self._dismiss(arrival)
             return
+        self._delivered(device, delivery, control)
+        self._arrivals.done(arrival)
+
+    def _delivered(self, device: Device, delivery: Delivery, control: bool) -> None:
         METRICS.records.labels("delivered").inc()
+        opened, now = delivery.opened, delivery.now
         device.commit(opened.ring)
         first = not device.confirmed
         device.confirmed = True
-        if data is not None:
-            self._deliver(Reading(device.id, device.label, topics.CHANNEL_NAMES[channel], data, now))
-        if response is not None:
-            self._response(device, response)
+        if delivery.data is not None:
+            channel = topics.CHANNEL_NAMES[delivery.channel]
+            self._deliver(Reading(device.id, device.label, channel, delivery.data, now))
+        if delivery.response is not None:
+            self._response(device, delivery.response)
         if device.unanswered:
             self._resend(device, now)
         acked = control or opened.promoted or opened.stepped
         if acked or first or hub_session.wants_step(device.ring):
             self._keep(self._reply(device, opened.attempt if acked else None))
+
+    async def _dismiss(self, arrival: Arrival) -> None:
+        """Its device has no key; when it was revoked it is told so with what was sealed for it then."""
+        try:
+            await self._last_records(arrival.device_id, decode_header(arrival.payload).epoch)
+        except Error as error:
+            self._arrivals.failed(arrival, error)
+        else:
+            self._arrivals.done(arrival)
+
+    def _refuse(self, arrival: Arrival, reason: str) -> None:
+        METRICS.records.labels("refused").inc()
+        _LOG.debug("record not opened", device=arrival.device_id.hex(), reason=reason)
+        self._arrivals.done(arrival)
 
     def _response(self, device: Device, response: Response) -> None:
         if device.unanswered:
