@@ -243,7 +243,7 @@ async def test_nothing_leaves_under_an_epoch_before_its_step_is_committed(
         await until(lambda: hub._answers)
         blocked = len(hub._traffic._tasks)
         hub._traffic.notify(device_id)
-        await until(lambda: len(hub._traffic._tasks) == blocked)
+        await until(lambda: len(hub._traffic._tasks) <= blocked)
         assert all(epoch == before for _, epoch, _ in overheard.records)
     finally:
         open_gate.set()
