@@ -51,6 +51,6 @@ def test_any_other_response_is_refused() -> None:
     for item in (
         None, [], [[3, 7], 0], [[3], 0, b""], [[3, 7, 1], 0, b""], [[3, -1], 0, b""], [[-3, 7], 0, b""],
         [[3, 7], -1, b""], [[3, 7], 0, "ok"], [[True, 7], 0, b""], [[3, 7], False, b""], [3, 0, b""],
-        [[3, 7], 0, b"", 1],
+        [[3, 7], 0, b"", 1], [[1 << 16, 7], 0, b""], [[3, 1 << 40], 0, b""], [[3, 7], 1 << 31, b""],
     ):  # fmt: skip
         refused(DecodeError, plaintexts.decode_response, cbor.encode(item))

@@ -13,7 +13,9 @@ from collections import namedtuple
 
 from handfast.core import constants
 from handfast.core.cbor import decode, encode
-from handfast.core.errors import DecodeError
+from handfast.core.errors import DecodeError, LocalError
+from handfast.core.records import MAX_PIV
+from handfast.core.root_key import MAX_EPOCH
 
 # A plaintext of channel 0: kind is one of constants.CONTROL_*, value the attempt, the reason or None.
 Control = namedtuple("Control", ("kind", "value"))
@@ -23,6 +25,8 @@ Response = namedtuple("Response", ("epoch", "piv", "status", "data"))
 STATUS_DONE = 0
 STATUS_FAILED = 1
 STATUS_UNKNOWN = 2
+# Applications may have others, up to this one: what every database takes.
+MAX_STATUS = (1 << 31) - 1
 
 MAX_REASON = 128
 
@@ -62,7 +66,9 @@ def decode_request(plaintext: bytes) -> bytes:
 
 
 def encode_response(epoch: int, piv: int, status: int, data: bytes) -> bytes:
-    """The plaintext of the response to the command in record (`epoch`, `piv`)."""
+    """The plaintext of the response to the command in record (`epoch`, `piv`); `status` is 0 to 2^31 - 1."""
+    if not 0 <= status <= MAX_STATUS:
+        raise LocalError("the status of a response is 0 to %d, not %d" % (MAX_STATUS, status))
     return encode([[epoch, piv], status, data])
 
 
@@ -71,6 +77,8 @@ def decode_response(plaintext: bytes) -> Response:
     item = decode(plaintext)
     if isinstance(item, list) and len(item) == 3 and isinstance(item[0], list) and len(item[0]) == 2:
         numbers = item[0] + [item[1]]
-        if isinstance(item[2], bytes) and all(type(number) is int and number >= 0 for number in numbers):
+        limits = MAX_EPOCH, MAX_PIV, MAX_STATUS
+        good = all(type(number) is int and 0 <= number <= limit for number, limit in zip(numbers, limits))
+        if good and isinstance(item[2], bytes):
             return Response(numbers[0], numbers[1], numbers[2], item[2])
     raise DecodeError("a response is [[epoch, PIV], status, data]")
