@@ -112,6 +112,25 @@ async def test_a_withdrawn_token_admits_nobody_and_its_pending_key_is_not_promot
     assert isinstance(await join(registry, 2, unused), Refusal)
 
 
+async def test_a_token_that_is_worth_nothing_does_not_hold_up_a_device_that_an_operator_admitted(
+    registry: Registry,
+) -> None:
+    expired, elsewhere, withdrawn = [(await registry.operator.mint(single()))[0] for _ in range(3)]
+    assert isinstance(await join(registry, 9, elsewhere), Pended)
+    await registry.operator.withdraw(withdrawn.token_id)
+    later = NOW + 60 + BOUND_TOKEN_GRACE
+    for number, token, now in ((1, expired, later), (2, elsewhere, NOW), (3, withdrawn, NOW)):
+        await registry.operator.approve(credential(number).thumbprint)
+        device_id = (await registry.admission(question(number))).device_id
+        outcome = await join(registry, number, token, now=now, device_id=device_id)
+        assert isinstance(outcome, Pended)
+        assert outcome.stored is not None
+        record = Speaker(outcome.stored.device_id, number).record(0, 0, TELEMETRY, b"x")
+        assert (await deliver(registry, outcome.stored.ring, TELEMETRY, record, now=now))[1] is None
+    # Nor is it used up for the device that it belongs to.
+    assert await state_of(registry, elsewhere) == "bound"
+
+
 async def test_a_shared_token_admits_as_many_devices_as_its_quota(registry: Registry) -> None:
     (token,) = await registry.operator.mint(NewTokens("lobby", 1, True, 3, NOW + 60, NOW))
     assert token.shared

@@ -160,6 +160,9 @@ class PendingTransaction:
                 state.used += 1
                 if not state.row.shared:
                     touched.add(item.token_id)
+            # A token that admits nobody belongs to no key: its end must not be the end of the key.
+            if token not in (policy.LIVE, policy.BOUND):
+                item = item._replace(token_id=None)  # noqa: PLW2901
             # A device that is new by its token bears the token's label.
             label = "" if item.token_id not in states else states[item.token_id].row.label
             outcomes.append(writes.pend(item, row, ring, after, label if row is None else row.label))
