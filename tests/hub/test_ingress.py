@@ -273,6 +273,31 @@ async def test_reading_stops_while_too_much_is_unacknowledged() -> None:
         await ingress.close()
 
 
+async def test_reading_stops_at_qos_0_too_and_no_puback_leaves() -> None:
+    count, limit = 500, 10
+    async with scripted() as broker:
+        inbox = Inbox()
+        ingress = MqttIngress("127.0.0.1", broker.port, client_id="hub", unacknowledged=limit)
+        await ingress.start(FILTERS, inbox)
+        body = b"\x00\x01t" + bytes(4000)
+        broker.send(count * (b"\x30" + bytes((len(body) & 127 | 128, len(body) >> 7)) + body))
+        most = 0
+        for number in range(count):
+            _, _, acknowledge = await inbox.next()
+            if number < limit:
+                # What one read brought is handed over, nothing after it.
+                await asyncio.sleep(0.01)
+            most = max(most, inbox.items.qsize())
+            acknowledge()
+        assert most <= limit + 17
+        ingress.publish("mark", b"")
+        commands = []
+        while 0x32 not in commands:
+            commands.append((await asyncio.wait_for(broker.packets.get(), 5))[0])
+        assert 0x40 not in commands
+        await ingress.close()
+
+
 async def test_a_message_that_makes_the_hub_fail_is_dropped_and_the_next_one_served() -> None:
     async with scripted() as broker:
         inbox = Inbox()

@@ -71,7 +71,9 @@ class MqttIngress:
         self._connection: Connection | None = None
         self._subscribed = False
         self._supervisor: asyncio.Task[None] | None = None
+        # Packet ids, and numbers below zero for publishes at QoS 0.
         self._unacknowledged: set[int] = set()
+        self._places = itertools.count(-1, -1)
         self._held = False
         self._in_flight: dict[int, tuple[bytes, bytes]] = {}
         self._queue: deque[tuple[bytes, bytes]] = deque()
@@ -151,13 +153,13 @@ class MqttIngress:
     def _received(self, topic: str, payload: bytes, packet_id: int) -> None:
         assert self._on_publish is not None
         assert self._connection is not None
-        acknowledge: Callable[[], None] = _owe_nothing
-        if packet_id:
-            self._unacknowledged.add(packet_id)
-            if len(self._unacknowledged) >= self._unacknowledged_limit and not self._held:
-                self._held = True
-                self._connection.hold(True)
-            acknowledge = functools.partial(self._acknowledge, self._connection, packet_id)
+        # At QoS 0 no PUBACK is owed, but it takes a place: nobody shall fill the memory of the hub.
+        place = packet_id or next(self._places)
+        self._unacknowledged.add(place)
+        if len(self._unacknowledged) >= self._unacknowledged_limit and not self._held:
+            self._held = True
+            self._connection.hold(True)
+        acknowledge = functools.partial(self._acknowledge, self._connection, place)
         try:
             self._on_publish(topic, payload, acknowledge)
         except Exception:
@@ -165,12 +167,13 @@ class MqttIngress:
             _LOG.exception("a message on %s made the hub fail and is dropped", topic)
             acknowledge()
 
-    def _acknowledge(self, connection: Connection, packet_id: int) -> None:
+    def _acknowledge(self, connection: Connection, place: int) -> None:
         # A PUBACK belongs to the connection of its PUBLISH: on a new one the broker sends it again.
-        if connection is not self._connection or packet_id not in self._unacknowledged:
+        if connection is not self._connection or place not in self._unacknowledged:
             return
-        self._unacknowledged.discard(packet_id)
-        connection.puback(packet_id)
+        self._unacknowledged.discard(place)
+        if place > 0:
+            connection.puback(place)
         if self._held and len(self._unacknowledged) <= self._unacknowledged_limit // 2:
             self._held = False
             connection.hold(False)
@@ -211,7 +214,3 @@ class MqttIngress:
                     delay = min(2 * delay, BACKOFF_LONGEST)
                     _LOG.warning("%s; next attempt in at most %g s", error.detail, delay)
             _LOG.warning("the broker is back")
-
-
-def _owe_nothing() -> None:
-    """The acknowledgement of a publish at QoS 0."""
