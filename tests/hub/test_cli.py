@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from handfast.core.codes import encode_claim_code
 from handfast_cpython.terminal import DONE, FAILED, UNREACHABLE, USAGE
 from handfast_hub.cli import app
+from handfast_hub.cli.options import show_table
 from handfast_hub.registry import engine
 from handfast_hub.registry.registry import Registry
 
@@ -394,3 +395,8 @@ async def test_ctrl_c_ends_listen_without_a_traceback(shell: Shell) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = await asyncio.to_thread(process.communicate, timeout=60)
     assert (process.returncode, stderr) == (130, "")
+
+
+def test_what_a_stranger_calls_itself_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(("detail",), [("[/red]a[b]",), ("\x1b]0;owned\x07",)], "")
+    assert capsys.readouterr().out.split()[1:] == ["[/red]a[b]", "\ufffd]0;owned\ufffd"]

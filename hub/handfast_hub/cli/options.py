@@ -154,13 +154,19 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: s
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        # Strangers choose some of these texts: they are neither markup nor orders to the terminal.
+        table.add_row(*(Text(_printable(cell)) for cell in row))
     Console().print(table)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def when(at: float | None) -> str:
