@@ -248,8 +248,12 @@ class Hub:
         async def until_closed() -> None:
             try:
                 await work()
-            except Error as error:
-                _LOG.error("the hub stops", reason=error.detail)
+            except Exception as error:
+                # Ours or not: a hub that renews no lease or forgets no session must not go on.
+                if isinstance(error, Error):
+                    _LOG.error("the hub stops", reason=error.detail)
+                else:
+                    _LOG.exception("the hub stops")
                 if self._failed is not None and not self._failed.done():
                     self._failed.set_exception(error)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import structlog
 
-from handfast.core.errors import Error
 from handfast_hub.config import HubConfig
 from handfast_hub.hub import Hub
 
@@ -24,7 +23,11 @@ def configure_logs(config: HubConfig) -> None:
     if config.log.format == "json":
         last = structlog.processors.JSONRenderer()
     else:
-        last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
+        # Where rich is installed the default shows local variables with a traceback, secrets too.
+        last = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty() and "NO_COLOR" not in os.environ,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
@@ -72,5 +75,5 @@ async def serve(config: HubConfig, ready: Callable[[Hub], None] | None = None) -
             stop.cancel()
             failure.cancel()
             results = await asyncio.gather(failure, return_exceptions=True)
-    if isinstance(results[0], Error):
+    if isinstance(results[0], Exception):
         raise results[0]

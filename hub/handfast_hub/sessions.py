@@ -8,6 +8,7 @@ acknowledged when its work is done, so a hub that died gets it again.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
@@ -99,7 +100,8 @@ class Sessions:
         now = clock.now()
         self._signing = TokenBucket(config.limits.signatures_per_second, now)
         self._verifying = TokenBucket(config.limits.verifications_per_second, now)
-        self._early = EarlyDrop(config.limits.half_open, lambda: int.from_bytes(random(3), "big") / 2**24)
+        # The system's bytes: those of the tested source are few, and strangers shall not use them up.
+        self._early = EarlyDrop(config.limits.half_open, lambda: int.from_bytes(os.urandom(3), "big") / 2**24)
         self._memory = Memory()
         # message_1 whose message_2 is being made, and then sessions by C_R, oldest first. Nobody can
         # guess a C_R before message_2.
