@@ -136,9 +136,9 @@ class Sessions:
                 # An error message: anybody could have written it, so it ends nothing.
                 self._drop("error_message")
             elif frame.c_x is None:
-                work = self._message_1(reply, payload, frame)
+                work = self._message_1(reply, frame)
             else:
-                work = self._message_3(reply, payload, frame)
+                work = self._message_3(reply, frame)
         except PeerError:
             self._drop("decode")
         if work is None:
@@ -185,16 +185,14 @@ class Sessions:
 
     # message_1 --------------------------------------------------------------------------------
 
-    def _message_1(
-        self, reply: str, payload: bytes, frame: "messages.Frame"
-    ) -> Coroutine[Any, Any, None] | None:
+    def _message_1(self, reply: str, frame: "messages.Frame") -> Coroutine[Any, Any, None] | None:
         """What is left to do for it in a worker, or None when it is done with."""
         if len(frame.message) > MAX_MESSAGE_1:
             raise DecodeError("message_1 is too large")
         now = self._clock.now()
         random = Portions(self._random)
         machine = Responder(self._crypto, random, self._registry.identity, self._config.suites)
-        machine.receive(payload, now)
+        machine.receive_frame(frame, now)
         gate = machine.next_event()
         if not isinstance(gate, events.GatePresented):
             raise DecodeError("message_1 carries a GATE")
@@ -254,9 +252,7 @@ class Sessions:
 
     # message_3 --------------------------------------------------------------------------------
 
-    def _message_3(
-        self, reply: str, payload: bytes, frame: "messages.Frame"
-    ) -> Coroutine[Any, Any, None] | None:
+    def _message_3(self, reply: str, frame: "messages.Frame") -> Coroutine[Any, Any, None] | None:
         """What is left to do for it elsewhere, or None when it is done with."""
         if len(frame.message) > MAX_MESSAGE_3:
             raise DecodeError("message_3 is too large")
@@ -274,7 +270,7 @@ class Sessions:
             self._drop("load")
             return None
         try:
-            session.machine.receive(payload, now)
+            session.machine.receive_frame(frame, now)
         except PeerError:
             self._drop("message_3")
             if session.machine.state in states.FINAL:

@@ -13,6 +13,8 @@ from handfast.core.constants import MAX_DEPTH
 from handfast.core.errors import DecodeError, LocalError
 
 _SIMPLE = {20: False, 21: True, 22: None}
+# Bytes of a long argument, and the smallest that needs as many.
+_LONG_ARGUMENTS = ((1, 24), (2, 0x100), (4, 0x10000), (8, 0x100000000))
 # Every byte once: a slice of it is the cheapest way to a byte string of one byte.
 _OCTETS = bytes(range(256))
 
@@ -57,11 +59,16 @@ def take(data: bytes) -> "tuple[object, bytes, bytes]":
 
 
 def _encoded(value: object, depth: int) -> bytes:
-    # By exact type first: a key schedule encodes a hundred short strings and small numbers.
+    # An enrolment costs the hub a hundred short strings and small numbers: they come first.
     if type(value) is bytes:
-        return _head(0x40, len(value)) + value
+        size = len(value)
+        if size < 24:
+            return _OCTETS[0x40 + size : 0x41 + size] + value
+        if size < 0x100:
+            return b"\x58" + _OCTETS[size : size + 1] + value
+        return _head(0x40, size) + value
     if type(value) is int:
-        return _integer(value)
+        return _OCTETS[value : value + 1] if 0 <= value < 24 else _integer(value)
     if isinstance(value, (list, tuple, dict)):
         if depth == MAX_DEPTH:
             raise LocalError("arrays and maps nest at most %d deep" % MAX_DEPTH)
@@ -115,9 +122,10 @@ def _head(major: int, argument: int) -> bytes:
 
 def _item(data: bytes, at: int, depth: int) -> "tuple[object, int]":
     """The item at `at` and where the next one begins; `depth` arrays and maps are around it."""
-    if at >= len(data):
+    try:
+        first = data[at]
+    except IndexError:
         raise DecodeError("a CBOR item was expected, the bytes end")
-    first = data[at]
     at += 1
     if first < 24:
         return first, at
@@ -125,10 +133,13 @@ def _item(data: bytes, at: int, depth: int) -> "tuple[object, int]":
     argument = first & 31
     if argument > 23:
         argument, at = _long_argument(data, at, major, argument)
-    if major == 0:
-        return argument, at
-    if major == 1:
-        return -1 - argument, at
+    if major == 2:
+        end = at + argument
+        if end > len(data):
+            raise DecodeError("a CBOR byte string claims %d bytes, the bytes end" % argument)
+        return data[at:end], end
+    if major < 2:
+        return argument if major == 0 else -1 - argument, at
     if major > 5:
         if major == 6:
             raise DecodeError("CBOR tags are not in use")
@@ -138,9 +149,9 @@ def _item(data: bytes, at: int, depth: int) -> "tuple[object, int]":
     # An element takes a byte at least, so a count that lies is refused before any work is done.
     if argument > len(data) - at:
         raise DecodeError("a CBOR item claims %d bytes or elements, the bytes end" % argument)
-    if major < 4:
+    if major == 3:
         end = at + argument
-        return data[at:end] if major == 2 else _text(data[at:end]), end
+        return _text(data[at:end]), end
     if depth == MAX_DEPTH:
         raise DecodeError("arrays and maps nest at most %d deep" % MAX_DEPTH)
     if major == 5:
@@ -158,7 +169,7 @@ def _map(data: bytes, at: int, count: int, depth: int) -> "tuple[object, int]":
     for _ in range(count):
         start = at
         # Refused by its head: an array or a map could not become a key of the dict.
-        if start < len(data) and data[start] >> 5 > 3:
+        if data[start : start + 1] >= b"\x80":
             raise DecodeError("a map key is an integer, a byte string or a text string")
         key, at = _item(data, start, depth)
         encoded_key = data[start:at]
@@ -175,13 +186,12 @@ def _long_argument(data: bytes, at: int, major: int, additional: int) -> "tuple[
         raise DecodeError("indefinite lengths and reserved CBOR heads are not in use")
     if major == 7:
         raise DecodeError("floats and long simple values are not in use")
-    size = 1 << (additional - 24)
+    size, smallest = _LONG_ARGUMENTS[additional - 24]
     end = at + size
     if end > len(data):
         raise DecodeError("a CBOR item was expected, the bytes end")
     argument = int.from_bytes(data[at:end], "big")
-    # Shortest form: below 24 the argument stands in the first byte, else not in half of the size.
-    if argument < 24 or (size > 1 and argument >> (4 * size) == 0):
+    if argument < smallest:
         raise DecodeError("a CBOR head is not in its shortest form")
     return argument, end
 

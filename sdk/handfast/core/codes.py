@@ -67,11 +67,11 @@ def b32decode(text: str) -> bytes:
     for at in range(0, len(text), 8):
         group = text[at : at + 8]
         number = 0
-        for character in group:
-            value = _VALUES.get(character)
-            if value is None:
-                raise DecodeError("base32 has the characters a-z and 2-7 only")
-            number = number << 5 | value
+        try:
+            for character in group:
+                number = number << 5 | _VALUES[character]
+        except KeyError:
+            raise DecodeError("base32 has the characters a-z and 2-7 only")
         spare = 5 * len(group) % 8
         # A whole character too many, or spare bits that are not zero: two texts for the same bytes.
         if spare > 4 or number & ((1 << spare) - 1):

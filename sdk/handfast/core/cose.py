@@ -4,28 +4,39 @@ ML-DSA keys are RFC 9964; the structures are RFC 9052 sections 4.4 and 5.3, with
 RFC 9528 sections 5.3 to 5.5 give them. EDHOC sends no whole COSE message, so there is none here.
 """
 
-from handfast.core.cbor import encode
+from handfast.core.cbor import decode, encode, take
 from handfast.core.constants import KEY_ALG, KEY_KID, KEY_KTY, KEY_PUB, KTY_AKP
 from handfast.core.errors import DecodeError
 from handfast.core.suites import SIGNATURES
 
+# A COSE_Key here is {1: 7, 2: kid, 3: alg, -1: pub}, what its thumbprint covers the same without kid.
+# The labels stand in this order in every encoding; a hub reads one key for each enrolment, so these
+# are the bytes between the values.
+_KEY = b"\xa4" + encode(KEY_KTY) + encode(KTY_AKP) + encode(KEY_KID)
+_NAMED = b"\xa3" + encode(KEY_KTY) + encode(KTY_AKP)
+_ALG = encode(KEY_ALG)
+_PUB = encode(KEY_PUB)
 
-def encode_key(algorithm: int, public_key: bytes, kid: bytes) -> "dict[int, object]":
-    """The COSE_Key of a public signature key as a CBOR value."""
-    return {KEY_KTY: KTY_AKP, KEY_KID: kid, KEY_ALG: algorithm, KEY_PUB: public_key}
+
+def encode_key(algorithm: int, public_key: bytes, kid: bytes) -> bytes:
+    """The COSE_Key of a public signature key."""
+    return _KEY + encode(kid) + _ALG + encode(algorithm) + _PUB + encode(public_key)
 
 
-def decode_key(key: object) -> "tuple[int, bytes, bytes]":
+def encode_named(algorithm: int, public_key: bytes) -> bytes:
+    """What the thumbprint of a key is the hash of (RFC 9679): {1: 7, 3: alg, -1: pub}."""
+    return _NAMED + _ALG + encode(algorithm) + _PUB + encode(public_key)
+
+
+def decode_key(encoded: bytes) -> "tuple[int, bytes, bytes]":
     """(algorithm, public_key, kid) of a COSE_Key; DecodeError unless it is what encode_key gives.
 
     The algorithm is one of `suites.SIGNATURES` and the public key has its length. A private key
-    (-2) or any other parameter is refused.
+    (-2), another key type or any other parameter is refused.
     """
-    if not isinstance(key, dict) or len(key) != 4:
-        raise DecodeError("a COSE_Key here has exactly kty, kid, alg and pub")
-    algorithm, public_key, kid = key.get(KEY_ALG), key.get(KEY_PUB), key.get(KEY_KID)
-    if key.get(KEY_KTY) != KTY_AKP:
-        raise DecodeError("a COSE_Key here has the key type AKP (7)")
+    kid, _, rest = take(_after(_KEY, encoded))
+    algorithm, _, rest = take(_after(_ALG, rest))
+    public_key = decode(_after(_PUB, rest))
     if type(algorithm) is not int or algorithm not in SIGNATURES:
         raise DecodeError("a COSE_Key here is for one of the algorithms %s" % sorted(SIGNATURES))
     row = SIGNATURES[algorithm]
@@ -34,6 +45,12 @@ def decode_key(key: object) -> "tuple[int, bytes, bytes]":
     if not isinstance(kid, bytes):
         raise DecodeError("the kid of a COSE_Key is a byte string")
     return algorithm, public_key, kid
+
+
+def _after(start: bytes, data: bytes) -> bytes:
+    if data[: len(start)] != start:
+        raise DecodeError("a COSE_Key here has the type AKP (7) and exactly kid, alg and pub beside it")
+    return data[len(start) :]
 
 
 def sig_structure(id_cred: bytes, th: bytes, cred: bytes, ead: bytes, mac: bytes) -> bytes:

@@ -12,21 +12,17 @@ could be made to believe that they share a session with somebody else.
 
 from collections import namedtuple
 
-from handfast.core.cbor import decode, encode
+from handfast.core.cbor import decode, encode, take
 from handfast.core.constants import (
     CLAIM_CNF,
     CLAIM_SUB,
     CNF_COSE_KEY,
     HEADER_KCCS,
     HEADER_KID,
-    KEY_ALG,
-    KEY_KTY,
-    KEY_PUB,
     KID_LENGTH,
-    KTY_AKP,
     MAX_SUBJECT,
 )
-from handfast.core.cose import decode_key, encode_key
+from handfast.core.cose import decode_key, encode_key, encode_named
 from handfast.core.errors import DecodeError, LocalError
 from handfast.core.identifiers import decode_identifier, encode_identifier
 from handfast.core.suites import SHA_256
@@ -40,6 +36,9 @@ Credential = namedtuple("Credential", ("encoded", "subject", "algorithm", "publi
 # What a machine authenticates with. seed: 32 bytes, the ML-DSA private key (RFC 9964 section 3).
 Identity = namedtuple("Identity", ("seed", "credential"))
 
+# A CCS is {2: sub, 8: {1: COSE_Key}}: what stands before sub and before the key.
+_CCS = b"\xa2" + encode(CLAIM_SUB)
+_CNF = encode(CLAIM_CNF) + b"\xa1" + encode(CNF_COSE_KEY)
 # How the maps {4: ...} and {14: ...} of one entry begin; what they hold follows.
 _BY_KID = b"\xa1" + encode(HEADER_KID)
 _BY_VALUE = b"\xa1" + encode(HEADER_KCCS)
@@ -47,7 +46,7 @@ _BY_VALUE = b"\xa1" + encode(HEADER_KCCS)
 
 def thumbprint(crypto: "Crypto", algorithm: int, public_key: bytes) -> bytes:
     """SHA-256 over {1: 7, 3: alg, -1: pub}, 32 bytes (RFC 9679), whatever the suite."""
-    return crypto.hash(SHA_256, encode({KEY_KTY: KTY_AKP, KEY_ALG: algorithm, KEY_PUB: public_key}))
+    return crypto.hash(SHA_256, encode_named(algorithm, public_key))
 
 
 def make_ccs(crypto: "Crypto", subject: str, algorithm: int, public_key: bytes) -> Credential:
@@ -56,21 +55,20 @@ def make_ccs(crypto: "Crypto", subject: str, algorithm: int, public_key: bytes) 
         raise LocalError("the subject of a credential has 1 to %d bytes" % MAX_SUBJECT)
     tp = thumbprint(crypto, algorithm, public_key)
     kid = tp[:KID_LENGTH]
-    encoded = encode({CLAIM_SUB: subject, CLAIM_CNF: {CNF_COSE_KEY: encode_key(algorithm, public_key, kid)}})
+    encoded = _CCS + encode(subject) + _CNF + encode_key(algorithm, public_key, kid)
     return Credential(encoded, subject, algorithm, public_key, tp, kid)
 
 
 def decode_ccs(crypto: "Crypto", encoded: bytes) -> Credential:
     """Read a peer's CCS; DecodeError unless it is exactly what make_ccs gives for its key."""
-    claims = decode(encoded)
-    if not isinstance(claims, dict) or len(claims) != 2:
+    if encoded[: len(_CCS)] != _CCS:
         raise DecodeError("a CCS here has exactly the claims sub and cnf")
-    subject, cnf = claims.get(CLAIM_SUB), claims.get(CLAIM_CNF)
+    subject, _, rest = take(encoded[len(_CCS) :])
     if not isinstance(subject, str) or not 0 < len(subject.encode("utf-8")) <= MAX_SUBJECT:
         raise DecodeError("the sub of a CCS is a text of 1 to %d bytes" % MAX_SUBJECT)
-    if not isinstance(cnf, dict) or len(cnf) != 1 or CNF_COSE_KEY not in cnf:
+    if rest[: len(_CNF)] != _CNF:
         raise DecodeError("the cnf of a CCS holds exactly a COSE_Key")
-    algorithm, public_key, kid = decode_key(cnf[CNF_COSE_KEY])
+    algorithm, public_key, kid = decode_key(rest[len(_CNF) :])
     tp = thumbprint(crypto, algorithm, public_key)
     if kid != tp[:KID_LENGTH]:
         raise DecodeError("the kid of a COSE_Key is the first 8 bytes of its thumbprint")

@@ -63,7 +63,7 @@ def expand(
 
 def info(label: int, context: bytes, length: int) -> bytes:
     """The CBOR sequence info_label, context, length (section 4.1.2)."""
-    return encode_sequence(label, context, length)
+    return encode(label) + encode(context) + encode(length)
 
 
 def xor(text: bytes, keystream: bytes) -> bytes:

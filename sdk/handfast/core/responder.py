@@ -81,8 +81,11 @@ class Responder:
 
     def receive(self, payload: bytes, now: float) -> None:
         """Take one payload of the device; PeerError when it is not what we wait for."""
+        self.receive_frame(messages.decode_frame(payload), now)
+
+    def receive_frame(self, frame: "messages.Frame", now: float) -> None:
+        """`receive` for a shell that has read the payload already, to find the machine for it."""
         self.handle_timer(now)
-        frame = messages.decode_frame(payload)
         if frame.error is not None:
             # Anybody could have written it: it ends nothing.
             raise UnexpectedMessageError("an error message of code %d is not acted upon" % frame.error.code)
