@@ -132,7 +132,14 @@ def _item(data: bytes, at: int, depth: int) -> "tuple[object, int]":
     major = first >> 5
     argument = first & 31
     if argument > 23:
-        argument, at = _long_argument(data, at, major, argument)
+        if argument > 27 or major == 7:
+            raise DecodeError("indefinite lengths, floats and reserved CBOR heads are not in use")
+        size, smallest = _LONG_ARGUMENTS[argument - 24]
+        end = at + size
+        argument = int.from_bytes(data[at:end], "big")
+        if argument < smallest or end > len(data):
+            raise DecodeError("a CBOR head is not in its shortest form, or the bytes end")
+        at = end
     if major == 2:
         end = at + argument
         if end > len(data):
@@ -178,22 +185,6 @@ def _map(data: bytes, at: int, count: int, depth: int) -> "tuple[object, int]":
         before = encoded_key
         entries[key], at = _item(data, at, depth)
     return entries, at
-
-
-def _long_argument(data: bytes, at: int, major: int, additional: int) -> "tuple[int, int]":
-    """The argument in the 1, 2, 4 or 8 bytes from `at`, and where the content begins."""
-    if additional > 27:
-        raise DecodeError("indefinite lengths and reserved CBOR heads are not in use")
-    if major == 7:
-        raise DecodeError("floats and long simple values are not in use")
-    size, smallest = _LONG_ARGUMENTS[additional - 24]
-    end = at + size
-    if end > len(data):
-        raise DecodeError("a CBOR item was expected, the bytes end")
-    argument = int.from_bytes(data[at:end], "big")
-    if argument < smallest:
-        raise DecodeError("a CBOR head is not in its shortest form")
-    return argument, end
 
 
 def _text(raw: bytes) -> str:

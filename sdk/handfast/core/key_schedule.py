@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from handfast.core.suites import Suite
     from handfast.ports import Crypto
 
+# What stands before and behind a context of at most 64 bytes, by (label, size, length).
+_AROUND: "dict[tuple[int, int, int], tuple[bytes, bytes]]" = {}
+
 
 def extract(crypto: "Crypto", hash_algorithm: int, salt: bytes, ikm: bytes) -> bytes:
     """EDHOC_Extract (section 4.1.1): as long as the hash; KMAC256 goes with SHAKE256."""
@@ -63,7 +66,17 @@ def expand(
 
 def info(label: int, context: bytes, length: int) -> bytes:
     """The CBOR sequence info_label, context, length (section 4.1.2)."""
-    return encode(label) + encode(context) + encode(length)
+    size = len(context)
+    # With a transcript hash for its context, only that hash differs from handshake to handshake.
+    if size > 64:
+        return encode_sequence(label, context, length)
+    around = _AROUND.get((label, size, length))
+    if around is None:
+        encoded = encode_sequence(label, context, length)
+        end = len(encoded) - len(encode(length))
+        around = encoded[: end - size], encoded[end:]
+        _AROUND[label, size, length] = around
+    return around[0] + context + around[1]
 
 
 def xor(text: bytes, keystream: bytes) -> bytes:
