@@ -31,7 +31,7 @@ ROUNDS = 10
 ENROLMENTS = 3000
 QUICK = Plan(3, 128)
 DEFAULT_BACK_END = "pycryptodome"
-# What issue 2 asks for now, and where it is going, by back end.
+# The ratio that a release has to reach, and where it is going, by back end.
 TARGETS = {"pycryptodome": (1.40, 1.15), "liboqs": (2.50, 1.50)}
 RECORD_SIZES = (256, 1024, 16384)
 RECORD_ROUNDS = 7
