@@ -2,8 +2,6 @@
 
 import asyncio
 
-from handfast.core.errors import Error
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.ports import Clock, Link
@@ -22,7 +20,7 @@ class Inbox:
         self._link = link
         self._clock = clock
         self._items: "list[tuple[int | None, bytes]]" = []
-        self._failure: "Error | None" = None
+        self._failure: "Exception | None" = None
         self._bell = asyncio.Event()
         self._space = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
@@ -35,7 +33,8 @@ class Inbox:
                 while len(self._items) >= LENGTH:
                     self._space.clear()
                     await self._space.wait()
-        except Error as error:
+        except Exception as error:
+            # Ours or not: whoever waits hears it.
             self._failure = error
             self._bell.set()
 

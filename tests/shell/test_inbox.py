@@ -103,6 +103,13 @@ async def test_another_error_of_the_link_is_told_too_and_not_waited_for() -> Non
     inbox.close()
 
 
+async def test_a_link_that_breaks_its_promise_is_heard_too() -> None:
+    line, _, inbox = _made()
+    line.put(ValueError("links of others raise what they like"))
+    assert isinstance(await caught(inbox.wait(None)), ValueError)
+    inbox.close()
+
+
 async def test_reading_stops_when_nobody_takes() -> None:
     line, clock, inbox = _made()
     for number in range(3 * LENGTH):
