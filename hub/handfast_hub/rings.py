@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from handfast.core import hub_session
-from handfast.core.errors import Error
 from handfast.core.hub_session import Ring
 from handfast.core.key_cache import KeyCache
 from handfast.ports import Clock
@@ -97,7 +96,7 @@ class Rings:
         registry: Registry,
         clock: Clock,
         keys: KeyCache,
-        ready: Callable[[Device, Error | None], None],
+        ready: Callable[[Device, Exception | None], None],
         limit: int = RINGS_LIMIT,
     ) -> None:
         """`ready(device, None)` is called when a device was read, with an error when it could not be;
@@ -155,13 +154,14 @@ class Rings:
         await asyncio.gather(*reading, return_exceptions=True)
 
     async def _load(self, device: Device, before: Device | None) -> None:
-        failure = None
+        failure: Exception | None = None
         try:
             if before is not None and before.begun:
                 before.ended = asyncio.Event()
                 await before.ended.wait()
             await self._read(device)
-        except Error as error:
+        except Exception as error:
+            # Ours or not: whoever waits for this device must not wait for ever.
             failure = error
         device.loading = None
         if failure is not None or not device.known or device.keyless:

@@ -141,11 +141,11 @@ class Traffic:
         else:
             self._open(device, arrival)
 
-    def _ready(self, device: Device, error: Error | None) -> None:
+    def _ready(self, device: Device, error: Exception | None) -> None:
         queue, device.queue = device.queue, []
         for arrival in queue:
             if error is not None:
-                self._arrivals.failed(arrival, error)
+                self._failed(arrival, error)
             elif not device.known:
                 METRICS.records.labels("unknown_device").inc()
                 self._arrivals.done(arrival)
@@ -165,10 +165,8 @@ class Traffic:
                 device.ring = hub_session.count_failure(before)
             self._refuse(arrival, error.detail)
             return
-        except Exception:
-            # Brought again it would fail again, so it must not stay with the broker.
-            _LOG.exception("a record made the hub fail and is dropped", device=device.id.hex())
-            self._arrivals.done(arrival)
+        except Exception as error:
+            self._failed(arrival, error)
             return
         device.ring = opened.ring
         self._rings.begin(device)
@@ -178,10 +176,10 @@ class Traffic:
     async def _commit(self, device: Device, arrival: Arrival, delivery: Delivery, control: bool) -> None:
         try:
             refusal = await self._registry.deliver(delivery)
-        except Error as error:
+        except Exception as error:
             self.forget(device.id)
             self._rings.end(device)
-            self._arrivals.failed(arrival, error)
+            self._failed(arrival, error)
             return
         self._rings.end(device)
         if refusal is not None:
@@ -214,9 +212,18 @@ class Traffic:
         """Its device has no key; when it was revoked it is told so with what was sealed for it then."""
         try:
             await self._last_records(arrival.device_id, decode_header(arrival.payload).epoch)
-        except Error as error:
+        except Exception as error:
+            self._failed(arrival, error)
+        else:
+            self._arrivals.done(arrival)
+
+    def _failed(self, arrival: Arrival, error: Exception) -> None:
+        if isinstance(error, Error):
             self._arrivals.failed(arrival, error)
         else:
+            # Brought again it would fail again, so it must not stay with the broker.
+            name = arrival.device_id.hex()
+            _LOG.error("a record made the hub fail and is dropped", device=name, exc_info=error)
             self._arrivals.done(arrival)
 
     def _refuse(self, arrival: Arrival, reason: str) -> None:

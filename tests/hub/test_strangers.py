@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import structlog
 from handfast.core import topics
 from handfast.core.credentials import Identity, make_ccs
 from handfast.core.initiator import Initiator
+from handfast_cpython.swarm import Swarm
 from handfast_hub import randomness
 from handfast_hub.config import HubConfig, load_config
 from handfast_hub.installation import create_hub
@@ -55,6 +57,34 @@ async def test_a_hub_stops_when_what_keeps_it_going_has_a_fault(
     await hub.fake_clock.advance(2)
     with pytest.raises(ZeroDivisionError):
         await asyncio.wait_for(hub.run(), 5)
+
+
+@pytest.mark.parametrize("broken", ["deliver", "load"])
+async def test_a_record_that_meets_a_fault_is_dropped_and_holds_up_nothing(
+    hub: MemoryHub, swarm: Callable[..., Swarm], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with swarm(devices=1, seed=7) as fleet:
+        await fleet.onboard(within=60)
+        device = fleet.devices[0].device
+        assert device is not None
+        assert device.device_id is not None
+        await device.send(b"before")
+        await hub.fake_clock.advance(1)
+
+        async def fault(*_: object) -> None:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(hub._registry, broken, fault)
+            hub._traffic.forget(device.device_id)
+            await device.send(b"dropped")
+            await hub.fake_clock.advance(1)
+        assert hub.broker.waiting == 0
+        await device.send(b"after")
+        await hub.fake_clock.advance(1)
+        await asyncio.wait_for(hub._traffic.close(), 5)
+    readings = await hub.operator.readings(0, 10)
+    assert [reading.data for reading in readings] == [b"before", b"after"]
 
 
 @pytest.mark.parametrize("shape", ["console", "json"])
