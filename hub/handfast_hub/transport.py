@@ -73,7 +73,7 @@ class EmbeddedTransport:
 
     async def start(self, subscriptions: Sequence[str], on_publish: OnPublish) -> None:
         """Listen, and join; LinkError when the port is taken."""
-        await self.broker.start()
+        await self.broker.start(on_publish)
         self._ingress = self.broker.ingress(unacknowledged=self._unacknowledged)
         await self._ingress.start(subscriptions, on_publish)
 

@@ -81,7 +81,7 @@ class HubProcess:
         return (self.folder / "hub.log").read_text(encoding="utf-8", errors="replace")
 
     def start(self, fault: str = "") -> None:
-        """Start the process and wait until it serves."""
+        """Start the process and wait until it serves, or until its `fault` has killed it."""
         out = self.folder / "hub.out"
         program = ["-m", "handfast_hub.cli"] if not fault else [str(HERE / "hub_at_fault.py"), fault]
         command = [sys.executable, *program, "--config", str(self.file), "serve"]
@@ -92,6 +92,8 @@ class HubProcess:
         end = time.monotonic() + PATIENCE
         while "serves at" not in (said := out.read_text(encoding="utf-8")):
             ended = self.process.poll()
+            if fault and ended == -signal.SIGKILL:
+                return
             assert ended is None, f"the hub ended with {ended}:\n{self.log[-2000:]}"
             assert time.monotonic() < end, f"the hub did not start:\n{self.log[-2000:]}"
             time.sleep(0.02)

@@ -1,8 +1,9 @@
 """The embedded broker: amqtt in the hub's process, for demos, tests and small fleets.
 
-amqtt keeps the sessions and the QoS 1 flows. Isolation is ours: a Guard before amqtt lets only lawful
-packets in, a plugin judges subscriptions, and what goes out is delivered by exact topic. docs/brokers.md
-says what was wrong with amqtt alone and what this broker does not promise.
+amqtt keeps the sessions and carries what the hub sends. Isolation is ours: a Guard before amqtt lets
+only lawful packets in, a plugin judges subscriptions, and what goes out is delivered by exact topic. What
+devices send goes from the Guard to the hub, and is acknowledged when the hub has committed it.
+docs/brokers.md says what was wrong with amqtt alone and what this broker does not promise.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from amqtt.session import Session  # type: ignore[import-untyped]
 from handfast.core.errors import LinkError
 from handfast.core.topics import hub_subscriptions
 from handfast_hub.mqtt.guard import Guard
-from handfast_hub.mqtt.ingress import MqttIngress
+from handfast_hub.mqtt.ingress import MqttIngress, OnPublish
 from handfast_hub.mqtt.plugin import Rules
 
 _LOG = logging.getLogger("handfast.hub.broker")
@@ -74,6 +75,8 @@ class EmbeddedBroker:
         self._clients: dict[str, Guard] = {}
         self._room = asyncio.Event()
         self._room.set()
+        self._on_publish: OnPublish | None = None
+        self._unacknowledged = 0
         self._broker: _Broker | None = None
         self._servers: list[asyncio.Server] = []
         self._hub_port = 0
@@ -84,8 +87,13 @@ class EmbeddedBroker:
         """How many clients are connected, the hub among them."""
         return len(self._guards)
 
-    async def start(self) -> None:
-        """Listen; LinkError when the address is not free."""
+    async def start(self, on_publish: OnPublish | None = None) -> None:
+        """Listen; LinkError when the address is not free.
+
+        `on_publish(topic, payload, acknowledge)` gets what devices send; `acknowledge` may be called
+        later, once, in any order. Without it the hub's ingress gets it, as with any other broker.
+        """
+        self._on_publish = on_publish
         listener = ListenerConfig(type=ListenerType.EXTERNAL, bind="amqtt itself binds nothing")
         plugin = f"{Rules.__module__}.IsolationPlugin"
         config = BrokerConfig(listeners={LISTENER: listener}, plugins={plugin: vars(self._rules)})
@@ -152,7 +160,7 @@ class EmbeddedBroker:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
         address = peer[0] if peer else ""
-        guard = Guard(reader, writer, self._rules, self._room, self._unlawful)
+        guard = Guard(reader, writer, self._rules, self._room, self._unlawful, self._take)
         self._guards[guard] = address
         try:
             if self._admissible(address) and await guard.admit() and guard.hello is not None:
@@ -165,6 +173,23 @@ class EmbeddedBroker:
             self._forget(guard)
             if not writer.transport.is_closing():
                 guard.hang_up()
+
+    def _take(self, guard: Guard, topic: str, payload: bytes, packet_id: int) -> bool:
+        if self._on_publish is None:
+            return False
+        self._unacknowledged += 1
+        if self._unacknowledged >= HUB_PENDING_HIGH:
+            self._room.clear()
+
+        def acknowledge() -> None:
+            self._unacknowledged -= 1
+            if self._unacknowledged <= HUB_PENDING_LOW:
+                self._room.set()
+            if packet_id:
+                guard.acknowledge(packet_id)
+
+        self._on_publish(topic, payload, acknowledge)
+        return True
 
     def _admissible(self, address: str) -> bool:
         if len(self._guards) > self._max_connections:

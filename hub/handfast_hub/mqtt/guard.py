@@ -4,6 +4,9 @@ amqtt reads a packet field by field, trusts the lengths inside it, has no size l
 session of a client id before it has looked at the password. So nothing reaches it that the guard has
 not framed, measured and checked against the Rules. What is not lawful ends the connection: the client
 is broken or hostile, and MQTT 3.1.1 has no other answer to a PUBLISH.
+
+A message for the hub does not pass amqtt at all, which acknowledges it and loses it when the client
+leaves: it is handed over here, and acknowledged when the hub says so.
 """
 
 import asyncio
@@ -45,7 +48,9 @@ class Guard(ReaderAdapter):  # type: ignore[misc]  # amqtt has no types
         rules: Rules,
         room: asyncio.Event,
         on_unlawful: Callable[["Guard", str], None],
+        take: Callable[["Guard", str, bytes, int], bool],
     ) -> None:
+        """`take(guard, topic, payload, packet_id)` gets what a device sends; False leaves it to amqtt."""
         self.hello: Hello | None = None
         self.hub = False
         self.last_in = monotonic()
@@ -57,6 +62,7 @@ class Guard(ReaderAdapter):  # type: ignore[misc]  # amqtt has no types
         self._rules = rules
         self._room = room
         self._on_unlawful = on_unlawful
+        self._take = take
         self._received = bytearray()
         self._packet = b""
         self._position = 0
@@ -85,6 +91,11 @@ class Guard(ReaderAdapter):  # type: ignore[misc]  # amqtt has no types
             raise self._end("a packet that can be read in two ways")
         return self._packet[start : self._position]
 
+    def acknowledge(self, packet_id: int) -> None:
+        """PUBACK, if the client is still there."""
+        if not self._writer.transport.is_closing():
+            self._writer.write(b"\x40\x02" + packet_id.to_bytes(2, "big"))
+
     def feed_eof(self) -> None:
         """Part of amqtt's interface; the stream knows its end itself."""
 
@@ -101,20 +112,21 @@ class Guard(ReaderAdapter):  # type: ignore[misc]  # amqtt has no types
         # amqtt cancels a read that takes longer than the keep alive, so whatever was received stands
         # in self._received before the next await.
         try:
-            while (end := self._packet_end()) is None:
-                data = await self._reader.read(65536)
-                if not data:
-                    raise ConnectionResetError
-                self.last_in = monotonic()
-                self._received += data
-            if self._received[0] >> 4 == PUBLISH and not self.hub:
-                await self._room.wait()
-            packet = bytes(self._received[:end])
-            del self._received[:end]
-            self._check(packet)
+            while True:
+                while (end := self._packet_end()) is None:
+                    data = await self._reader.read(65536)
+                    if not data:
+                        raise ConnectionResetError
+                    self.last_in = monotonic()
+                    self._received += data
+                if self._received[0] >> 4 == PUBLISH and not self.hub:
+                    await self._room.wait()
+                packet = bytes(self._received[:end])
+                del self._received[:end]
+                if not self._taken(packet):
+                    return packet
         except UnlawfulError as error:
             raise self._end(str(error)) from error
-        return packet
 
     def _end(self, reason: str) -> ConnectionResetError:
         self._on_unlawful(self, reason)
@@ -152,35 +164,41 @@ class Guard(ReaderAdapter):  # type: ignore[misc]  # amqtt has no types
             )
         return position + length if len(received) >= position + length else None
 
-    def _check(self, packet: bytes) -> None:
+    def _taken(self, packet: bytes) -> bool:
+        """Check a packet; whether it went to the hub."""
         kind, flags = packet[0] >> 4, packet[0] & 15
         body = _Fields(packet)
         if kind == PUBLISH:
-            self._check_publish(flags, body)
-        elif flags != FLAGS[kind]:
+            topic, packet_id = self._check_publish(flags, body)
+            return not self.hub and self._take(self, topic, body.data(body.left), packet_id)
+        if flags != FLAGS[kind]:
             raise UnlawfulError(f"flags {flags} in a packet of type {kind}")
-        elif kind == CONNECT:
+        if kind == CONNECT:
             self._check_connect(body)
         elif kind in (SUBSCRIBE, UNSUBSCRIBE):
             _check_filters(kind, body)
         elif kind == PUBACK:
             body.number(2)
             body.end()
+        return False
 
-    def _check_publish(self, flags: int, body: "_Fields") -> None:
+    def _check_publish(self, flags: int, body: "_Fields") -> tuple[str, int]:
+        """The topic and the packet id, 0 at QoS 0."""
         assert self.hello is not None
         if flags & 1:
             raise UnlawfulError("a retained message")
         if flags & 4:
             raise UnlawfulError("a message at QoS 2")
         topic = body.text()
-        if flags & 2 and not body.number(2):
+        packet_id = body.number(2) if flags & 2 else 0
+        if flags & 2 and not packet_id:
             raise UnlawfulError("packet id 0")
         limit = self._rules.payload_limit(self.hello.client_id, topic)
         if limit is None:
             raise UnlawfulError("a message on a topic that is not its own")
         if body.left > limit:
             raise UnlawfulError(f"{body.left} bytes of payload, at most {limit} are allowed on this topic")
+        return topic, packet_id
 
     def _check_connect(self, body: "_Fields") -> None:
         if body.text() != "MQTT" or body.number(1) != 4:

@@ -44,10 +44,14 @@ listener {port} {host}
 password_file {folder}/hub.passwd
 acl_file {folder}/devices.acl
 
-# Devices keep no session and nothing is retained; the hub's session survives its restart.
+# Devices keep no session and nothing is retained; the hub's session survives its restart, and that
+# of Mosquitto: who takes a message for a hub that is not back yet must know that there is one.
 retain_available false
 allow_zero_length_clientid false
 persistent_client_expiration 7d
+persistence true
+persistence_location {folder}/
+autosave_interval 30
 
 # Small packets at once; none larger than the largest record.
 set_tcp_nodelay true
