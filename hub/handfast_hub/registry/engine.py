@@ -23,6 +23,10 @@ _PAGE_BYTES = 8192
 # Pages in the write-ahead log before they are copied into the database, 16 MB.
 _CHECKPOINT_PAGES = 2000
 
+# Whatever stands in no table of adapters is asked for attributes that bytes do not have, and the
+# exceptions cost more than the binding. A view binds the same bytes.
+sqlite3.register_adapter(bytes, memoryview)
+
 
 class RegistryError(Error):
     """The database did not do its work; nothing of the failed transaction was kept."""
