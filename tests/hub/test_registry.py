@@ -317,14 +317,16 @@ async def test_nothing_of_a_revoked_device_is_delivered_after_the_commit(registr
     ring = await onboard(registry, 1)
     record = Speaker(ring.device_id, 1).record(0, 1, TELEMETRY, b"secret")
     result = world.opened(ring, TELEMETRY, record)
-    # Both wait for the same group, the delivery first.
-    gate = threading.Event()
+    # The thread is busy with a group that is closed, so both wait for the next one, the delivery first.
+    begun, gate = threading.Event(), threading.Event()
 
     def wait(_: Connection, items: "list[None]") -> "list[None]":
+        begun.set()
         gate.wait(10)
         return items
 
     before = registry._group.submit(Operation(wait), None)
+    assert await asyncio.to_thread(begun.wait, 10)
     delivery = asyncio.ensure_future(
         registry.deliver(Delivery(ring, result, TELEMETRY, b"secret", None, NOW))
     )
