@@ -147,8 +147,12 @@ def _bears(device: "Device", digits: str) -> bool:
     return device.thumbprint.hex().startswith(digits) or device.device_id.hex().startswith(digits)
 
 
+# Columns of a table in a pipe: nothing is wrapped, so that grep finds it.
+_ANY_LENGTH = 100_000
+
+
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
-    """A table as wide as the terminal, or the sentence `nothing`."""
+    """A table as wide as the terminal, one line a row in a pipe; or the sentence `nothing`."""
     if not rows:
         typer.echo(nothing)
         return
@@ -157,12 +161,16 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: s
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    for number, name in enumerate(columns):
+        # An id in two halves can be neither copied nor found.
+        table.add_column(name, overflow="fold", no_wrap=all(" " not in row[number] for row in rows))
     for row in rows:
         # Strangers choose some of these texts: they are neither markup nor orders to the terminal.
         table.add_row(*(Text(_printable(cell)) for cell in row))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _ANY_LENGTH
+    console.print(table)
 
 
 def _printable(text: str) -> str:
