@@ -11,12 +11,14 @@ from handfast.core.constants import MESSAGE_1_MEMORY
 
 # A bucket holds what two seconds bring, so a fleet that was switched on at once is not refused.
 BURST_SECONDS = 2.0
+# This part of a bucket is for holders of a token alone: a flood of others never empties it.
+RESERVED = 0.5
 # Digests of message_1 that are remembered; the oldest go first.
 MEMORY_LIMIT = 100_000
 
 
 class TokenBucket:
-    """`rate` tokens a second."""
+    """`rate` tokens a second. Who holds an enrolment token is preferred: served first under load."""
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
@@ -24,11 +26,12 @@ class TokenBucket:
         self._level = self._full
         self._at = now
 
-    def take(self, now: float) -> bool:
-        """Take one token; False when there is none."""
+    def take(self, now: float, preferred: bool) -> bool:
+        """Take one token; False when there is none, or when what is left is for the preferred."""
         self._level = min(self._full, self._level + (now - self._at) * self._rate)
         self._at = now
-        if self._level < 1.0:
+        needed = 1.0 if preferred else min(self._full, 1.0 + self._full * RESERVED)
+        if self._level < needed:
             return False
         self._level -= 1.0
         return True
@@ -38,8 +41,8 @@ class EarlyDrop:
     """Random early drop: from half of `limit` on, newcomers are dropped more and more often.
 
     A queue that is full to the brim serves whoever comes first when a place is free, which is the
-    flood; dropping at random gives an honest device the same chance with each of its resends. While
-    it is tight, the holder of a token is preferred.
+    flood; dropping at random gives an honest device the same chance with each of its resends. The last
+    quarter of the places is for holders of a token alone: a flood of others never takes it.
     """
 
     def __init__(self, limit: int, chance: Callable[[], float]) -> None:
@@ -49,12 +52,14 @@ class EarlyDrop:
 
     def admits(self, half_open: int, by_token: bool) -> bool:
         """Whether a newcomer gets a place beside `half_open` sessions."""
-        start = self._limit * (3 if by_token else 2) // 4
+        start, end = self._limit * 2 // 4, self._limit * 3 // 4
+        if by_token:
+            start, end = end, self._limit
         if half_open < start:
             return True
-        if half_open >= self._limit:
+        if half_open >= end:
             return False
-        return self._chance() >= (half_open - start) / (self._limit - start)
+        return self._chance() >= (half_open - start) / (end - start)
 
 
 class Memory:

@@ -19,21 +19,23 @@ def configure_logs(config: HubConfig) -> None:
     """Log to standard error as `[log]` says; nothing secret is ever given to a log."""
     level = logging.getLevelNamesMapping()[config.log.level.upper()]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
-    last: structlog.typing.Processor
+    last: list[structlog.typing.Processor]
     if config.log.format == "json":
-        last = structlog.processors.JSONRenderer()
+        # The traceback as text: files, lines and the error, no local variable.
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         # Where rich is installed the default shows local variables with a traceback, secrets too.
-        last = structlog.dev.ConsoleRenderer(
+        console = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty() and "NO_COLOR" not in os.environ,
             exception_formatter=structlog.dev.plain_traceback,
         )
+        last = [console]
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
-            last,
+            *last,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,

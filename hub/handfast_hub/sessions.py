@@ -39,21 +39,35 @@ ANSWERS_LIMIT = 50_000
 class Session:
     """One device that is joining. `busy` while a worker or the database has it."""
 
-    __slots__ = ("born", "busy", "digest", "frame", "machine", "random", "reply", "started", "token")
+    __slots__ = (
+        "born",
+        "busy",
+        "by_token",
+        "digest",
+        "frame",
+        "machine",
+        "random",
+        "reply",
+        "started",
+        "token",
+    )
 
     def __init__(
         self,
         machine: Responder,
         random: Portions,
+        by_token: bool,
         token: Token | None,
         reply: str,
         born: int,
         digest: bytes,
         started: float,
     ) -> None:
-        """`reply` is the topic of its answers, which names its chan; `token` that of its GATE, if at hand."""
+        """`reply` is the topic of its answers, which names its chan; `by_token` whether a token passed its
+        GATE, `token` that one if it is at hand."""
         self.machine = machine
         self.random = random
+        self.by_token = by_token
         self.token = token
         self.reply = reply
         self.born = born
@@ -64,8 +78,13 @@ class Session:
 
 
 class _Answered(NamedTuple):
-    """What a device gets again when its message_3 comes again: the same bytes (R5)."""
+    """What a device gets again when its message_3 comes again: the same bytes (R5), on the same chan.
 
+    `reply` is the topic of that chan. It is None for an answer of an earlier process, whose chan nobody
+    wrote down: that answer belongs to the first chan that shows the right message_3, and to no other.
+    """
+
+    reply: str | None
     digest: bytes
     frame: bytes
     until: float
@@ -120,7 +139,7 @@ class Sessions:
         """Take over the answers that an earlier process of this hub has committed."""
         until = self._clock.now() + self._config.limits.session_seconds
         for answer in answers:
-            self._answered[answer.c_r] = _Answered(answer.message_3_hash, answer.message_4, until)
+            self._answered[answer.c_r] = _Answered(None, answer.message_3_hash, answer.message_4, until)
 
     def receive(self, reply: str, payload: bytes, acknowledge: Callable[[], None]) -> None:
         """One payload of a joining device, to be answered on `reply`; never raises, whatever it is.
@@ -212,12 +231,12 @@ class Sessions:
             self._drop("gate")
             self._send(reply, machine.frames_to_send(now))
             return None
-        if not self._early.admits(self.half_open, by_token) or not self._signing.take(now):
+        if not self._early.admits(self.half_open, by_token) or not self._signing.take(now, by_token):
             # Not remembered: the device's own resend gets another chance.
             self._drop("load")
             return None
         self._born += 1
-        session = Session(machine, random, token, reply, self._born, gate.digest, now)
+        session = Session(machine, random, by_token, token, reply, self._born, gate.digest, now)
         self._memory.remember(gate.digest, b"", now)
         self._making += 1
         return self._answer_1(session)
@@ -259,14 +278,18 @@ class Sessions:
         now = self._clock.now()
         answered = self._answered.get(frame.c_x)
         if answered is not None:
-            if answered.digest == self._crypto.hash(SHA_256, frame.message):
+            # The chan first: a message_3 on another one is dropped (docs/protocol.md section 2.3), unhashed.
+            if answered.reply not in (None, reply):
+                self._drop("other_chan")
+            elif answered.digest == self._crypto.hash(SHA_256, frame.message):
+                self._answered[frame.c_x] = answered._replace(reply=reply)
                 self._send(reply, [answered.frame])
             return None
         session = self._open.get(frame.c_x)
         if session is None or session.busy or session.reply != reply:
             self._drop("unknown_session")
             return None
-        if not self._verifying.take(now):
+        if not self._verifying.take(now, session.by_token):
             self._drop("load")
             return None
         try:
@@ -292,7 +315,9 @@ class Sessions:
         if outcome.digest is not None and outcome.frames:
             now = self._clock.now()
             until = now + self._config.limits.session_seconds
-            self._answered[session.machine.c_r] = _Answered(outcome.digest, outcome.frames[0], until)
+            self._answered[session.machine.c_r] = _Answered(
+                session.reply, outcome.digest, outcome.frames[0], until
+            )
             METRICS.seconds.observe(now - session.started)
         self._open.pop(session.machine.c_r, None)
         METRICS.handshakes.labels(outcome.result).inc()

@@ -105,4 +105,7 @@ def test_a_log_shows_no_local_variable(
     finally:
         structlog.configure(**before)
     assert "a fault" in written.getvalue()
+    # Where it happened, for whoever has to mend it.
+    assert "test_strangers.py" in written.getvalue()
+    assert "ZeroDivisionError" in written.getvalue()
     assert k_tok not in written.getvalue()
