@@ -25,6 +25,7 @@ _KINDS = {
 NONE = "none"
 LIVE = "live"
 BOUND = "bound"
+USED = "used"
 ELSEWHERE = "elsewhere"
 EXHAUSTED = "exhausted"
 EXPIRED = "expired"
@@ -33,6 +34,7 @@ UNKNOWN = "unknown"
 
 TOKEN_REASONS = {
     ELSEWHERE: "its token belongs to another device",
+    USED: "its token was used",
     EXHAUSTED: "the quota of its token is used up",
     EXPIRED: "its token has expired",
     WITHDRAWN: "its token was withdrawn",

@@ -22,6 +22,7 @@ STANDINGS = (
     policy.NONE,
     policy.LIVE,
     policy.BOUND,
+    policy.USED,
     policy.ELSEWHERE,
     policy.EXHAUSTED,
     policy.EXPIRED,

@@ -378,6 +378,20 @@ async def test_an_unknown_device_can_be_revoked_before_it_comes(registry: Regist
     assert (await registry.admission(question(1))).state == REVOKED
 
 
+async def test_approving_twice_changes_nothing_and_says_so(registry: Registry) -> None:
+    thumbprint = credential(1).thumbprint
+    assert await registry.operator.approve(thumbprint)
+    assert not await registry.operator.approve(thumbprint)
+    ring = await onboard(registry, 1)
+    assert not await registry.operator.approve(thumbprint, label="hall")
+    (device,) = await registry.operator.devices()
+    assert (device.state, device.label) == (ONBOARDED, "hall")
+    # It can be commanded as before.
+    assert await registry.operator.command(NewCommand(ring.device_id, b"blink", NOW + 60, NOW))
+    events = await registry.operator.events(thumbprint, 10)
+    assert [event.kind for event in events] == ["admitted", "onboarded", "command"]
+
+
 async def test_an_onboarded_device_is_revoked_and_not_refused(registry: Registry) -> None:
     await admit(registry, 1)
     await onboard(registry, 1)

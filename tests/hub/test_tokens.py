@@ -15,7 +15,7 @@ from handfast.core.errors import LocalError
 from handfast.core.topics import TELEMETRY
 from handfast_hub import policy
 from handfast_hub.registry.enrolment import Pended, Refusal
-from handfast_hub.registry.reads import BOUND_TOKEN_GRACE
+from handfast_hub.registry.reads import ACK_GRACE, BOUND_TOKEN_GRACE
 from handfast_hub.registry.registry import Registry
 from handfast_hub.registry.schema import JOINING, ONBOARDED
 from handfast_hub.registry.tokens import NewTokens
@@ -91,6 +91,39 @@ async def test_a_bound_token_gives_its_device_an_hour_to_finish(registry: Regist
     assert refusal == Refusal(None, "its token expired before it spoke")
     _, refusal = await deliver(registry, outcome.stored.ring, TELEMETRY, record, now=too_late - 1)
     assert refusal is None
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_token_is_accepted_from_its_device_until_its_ack_must_have_been_heard(
+    registry: Registry, shared: bool
+) -> None:
+    year = 365 * 86400.0
+    new = NewTokens("sensor", 1, shared, 1, NOW + year, NOW)
+    (token,) = await registry.operator.mint(new)
+    outcome = await join(registry, 1, token)
+    assert isinstance(outcome, Pended)
+    assert outcome.stored is not None
+
+    async def standing(now: float) -> str:
+        return (await registry.admission(question(1, token.token_id, now))).token
+
+    # It never spoke: it may try with its token as long as that lives.
+    assert await standing(NOW + year / 2) == policy.BOUND
+    record = Speaker(outcome.stored.device_id, 1).record(0, 0, TELEMETRY, b"x")
+    assert (await deliver(registry, outcome.stored.ring, TELEMETRY, record))[1] is None
+    assert await standing(NOW + ACK_GRACE - 1) == policy.BOUND
+    assert await standing(NOW + ACK_GRACE) == policy.USED
+    # Enrolling again in between gains nothing for a single token.
+    again = pending(1, attempt=2, born=2, epoch=2, token_id=token.token_id, now=NOW + 10)
+    assert isinstance(await registry.pend(again), Pended)
+    assert await standing(NOW + ACK_GRACE) == policy.USED
+    # A device that is onboarded needs no token to enrol again; its key then hangs on none.
+    late = NOW + year + 2 * BOUND_TOKEN_GRACE
+    last = pending(1, attempt=3, born=3, epoch=3, token_id=token.token_id, now=late)
+    assert isinstance(await registry.pend(last), Pended)
+    ring = await world.ring_of(registry, outcome.stored.device_id)
+    record = Speaker(outcome.stored.device_id, 3).record(3, 0, TELEMETRY, b"x")
+    assert (await deliver(registry, ring, TELEMETRY, record, now=late))[1] is None
 
 
 async def test_a_withdrawn_token_admits_nobody_and_its_pending_key_is_not_promoted(

@@ -69,13 +69,16 @@ def approve(
 ) -> None:
     """Admit a device, before it asks (by its claim code) or while it waits."""
 
-    async def work(operator: "Operator", crypto: "Crypto") -> bytes:
+    async def work(operator: "Operator", crypto: "Crypto") -> tuple[bytes, bool]:
         thumbprint = await thumbprint_of(operator, crypto, device)
-        await operator.approve(thumbprint, label=label, again=again)
-        return thumbprint
+        return thumbprint, await operator.approve(thumbprint, label=label, again=again)
 
-    thumbprint = options(context).operate(work)
-    options(context).say(f"{thumbprint.hex()[:12]} may join; a device that waits asks again by itself")
+    thumbprint, admitted = options(context).operate(work)
+    name = thumbprint.hex()[:12]
+    if admitted:
+        options(context).say(f"{name} may join; a device that waits asks again by itself")
+    else:
+        options(context).say(f"{name} was approved or onboarded before; nothing to do")
 
 
 def refuse(

@@ -123,12 +123,22 @@ def ask(connection: Connection, items: Sequence[Ask]) -> list[None]:
     return [None] * len(items)
 
 
-def approve(connection: Connection, items: Sequence[Decision]) -> list[Exception | None]:
-    """Admit devices, known or announced by their claim code; an exception says why not."""
+def approve(connection: Connection, items: Sequence[Decision]) -> list[bool | Exception]:
+    """Admit devices, known or announced by their claim code; an exception says why not.
+
+    True: it was admitted. False: there was nothing to do but its label, because it was admitted or
+    onboarded before; neither goes back a step, and a device that is onboarded stays so.
+    """
     known = devices_by_thumbprint(connection, (item.thumbprint for item in items))
-    outcomes: list[Exception | None] = []
+    outcomes: list[bool | Exception] = []
     for item in items:
         row = known.get(item.thumbprint)
+        if row is not None and row.state in (ADMITTED, ONBOARDED):
+            if item.label:
+                of_device = devices.c.id == row.id
+                connection.execute(sa.update(devices).where(of_device).values(label=item.label))
+            outcomes.append(False)
+            continue
         if row is not None and row.state in (REFUSED, REVOKED) and not item.again:
             outcomes.append(
                 LocalError(
@@ -137,7 +147,7 @@ def approve(connection: Connection, items: Sequence[Decision]) -> list[Exception
             )
             continue
         _decide(connection, row, item, ADMITTED)
-        outcomes.append(None)
+        outcomes.append(True)
     return outcomes
 
 

@@ -103,7 +103,12 @@ _ONBOARD = Write(
 )
 _CONSUME = Write(
     sa.update(tokens)
-    .where(tokens.c.token_id == sa.bindparam("of_token"), tokens.c.shared == 0)
+    .where(
+        tokens.c.token_id == sa.bindparam("of_token"),
+        tokens.c.shared == 0,
+        # Once: a device that enrols again with it gains no time.
+        tokens.c.consumed_at.is_(None),
+    )
     .values(consumed_at=sa.bindparam("now"))
 )
 _STEP = Write(

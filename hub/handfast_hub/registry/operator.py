@@ -96,11 +96,15 @@ class Operator:
         """The devices whose thumbprint or device_id begins with `prefix`; at most 10."""
         return await self._group.submit(_FIND, prefix)
 
-    async def approve(self, thumbprint: bytes, *, label: str = "", again: bool = False) -> None:
-        """Admit a device; LocalError when it was refused or revoked and `again` does not say so."""
+    async def approve(self, thumbprint: bytes, *, label: str = "", again: bool = False) -> bool:
+        """Admit a device; False when it was admitted or onboarded before, and then only its label is new.
+
+        LocalError when it was refused or revoked and `again` does not say so.
+        """
         decision = self._decision(thumbprint, label, "an operator approved it")
-        await self._group.submit(_APPROVE, decision._replace(again=again))
+        admitted = await self._group.submit(_APPROVE, decision._replace(again=again))
         self._changed()
+        return admitted
 
     async def refuse(self, thumbprint: bytes, reason: str) -> None:
         """Refuse a device that is not onboarded; LocalError when it is."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from handfast.core import constants
 from handfast.core.hub_session import Key, Ring
 from handfast.core.replay import FRESH
 from handfast_hub import policy
@@ -25,6 +26,9 @@ DeviceRow = Row
 # A device that was bound to its token in time has this long to finish, promotion included: it tries
 # again one hour after an enrolment that brought nothing (docs/protocol.md section 2.8).
 BOUND_TOKEN_GRACE = 3600.0
+# R6: a token is accepted "until ack". The hub cannot see whether its ack was heard; a device that did
+# not hear it tries again after each hour, so this is two tries after the promotion.
+ACK_GRACE = 2 * constants.ENROL_AGAIN_AFTER
 
 _BRIEF = tuple(column for column in devices.c if column is not devices.c.credential)
 _BY_THUMBPRINT = Read(lambda values: sa.select(*_BRIEF).where(devices.c.thumbprint.in_(values)))
@@ -51,12 +55,15 @@ _TOKENS = Read(
         tokens.c.expires_at,
         tokens.c.withdrawn_at,
         tokens.c.thumbprint,
+        tokens.c.consumed_at,
         tokens.c.label,
     ).where(tokens.c.token_id.in_(values))
 )
 _BINDINGS = Read(
-    lambda token_ids, thumbprints: sa.select(bindings.c.token_id, bindings.c.thumbprint).where(
-        bindings.c.token_id.in_(token_ids), bindings.c.thumbprint.in_(thumbprints)
+    lambda token_ids, thumbprints: (
+        sa.select(bindings.c.token_id, bindings.c.thumbprint, bindings.c.bound_at, devices.c.onboarded_at)
+        .outerjoin(devices, devices.c.thumbprint == bindings.c.thumbprint)
+        .where(bindings.c.token_id.in_(token_ids), bindings.c.thumbprint.in_(thumbprints))
     )
 )
 
@@ -113,15 +120,20 @@ class TokenState:
         self.row = row
         # Grows while a transaction binds it to more devices.
         self.used: int = row.used
-        self.bound: set[bytes] = set() if row.thumbprint is None else {row.thumbprint}
+        # When the key of each bound thumbprint was promoted, None before.
+        self.bound: dict[bytes, float | None] = {}
+        if row.thumbprint is not None:
+            self.bound[row.thumbprint] = row.consumed_at
 
     def standing(self, thumbprint: bytes, now: float) -> str:
         """One of the standings in policy.py."""
         if self.row.withdrawn_at is not None:
             return policy.WITHDRAWN
         if thumbprint in self.bound:
-            alive = now < self.row.expires_at + BOUND_TOKEN_GRACE
-            return policy.BOUND if alive else policy.EXPIRED
+            if now >= self.row.expires_at + BOUND_TOKEN_GRACE:
+                return policy.EXPIRED
+            promoted_at = self.bound[thumbprint]
+            return policy.BOUND if promoted_at is None or now < promoted_at + ACK_GRACE else policy.USED
         if now >= self.row.expires_at:
             return policy.EXPIRED
         if self.used >= self.row.quota:
@@ -141,7 +153,8 @@ def token_states(
     shared = [row.token_id for row in rows if row.shared]
     if shared:
         for row in _BINDINGS.rows(connection, shared, list({pair[1] for pair in pairs})):
-            states[row.token_id].bound.add(row.thumbprint)
+            spoke = row.onboarded_at is not None and row.onboarded_at >= row.bound_at
+            states[row.token_id].bound[row.thumbprint] = row.onboarded_at if spoke else None
     return states
 
 
