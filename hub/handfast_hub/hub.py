@@ -288,6 +288,8 @@ class Hub:
             try:
                 if await self._registry.expire_commands(time.time()):
                     _LOG.info("commands expired")
+            except LeaseHeld:
+                raise
             except RegistryError as error:
                 _LOG.error("commands could not expire", reason=error.detail)
 

@@ -2,18 +2,23 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from registry_world import Speaker
 
 from handfast import Device, identity
-from handfast.core import topics
+from handfast.core import constants, topics
 from handfast.core.errors import LinkTimeout, RefusedError
 from handfast.core.records import decode_header
 from handfast_cpython.swarm import Simulated, Swarm
 from handfast_hub import arrivals, traffic
 from handfast_hub.config import HubConfig
 from handfast_hub.memory_hub import MemoryHub
+from handfast_hub.registry.group import Operation
+from handfast_hub.registry.registry import Registry
+from handfast_hub.registry.traffic import known_devices
 
 Fleet = Callable[..., Swarm]
 
@@ -191,8 +196,6 @@ class _Later:
         self._hours = hours
 
     def time(self) -> float:
-        import time
-
         return time.time() + self._hours * 3600
 
 
@@ -343,15 +346,47 @@ async def test_more_devices_than_fit_into_memory_are_all_heard(
     assert overheard.reused == []
 
 
-async def test_garbage_on_a_device_topic_costs_no_look_up(
-    hub: MemoryHub, monkeypatch: pytest.MonkeyPatch
+async def test_garbage_and_records_for_nobody_cost_no_look_up(
+    one: Simulated, hub: MemoryHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def forbidden(*_: object) -> None:
-        raise AssertionError("the database was asked")
+    asked: list[object] = []
+    monkeypatch.setattr(hub._registry._group, "submit", lambda *work: asked.append(work))
+    device_id = device(one).device_id
+    assert device_id is not None
+    hub._traffic.forget(device_id)
+    record = Speaker(bytes(8), 1).record(0, 0, topics.TELEMETRY, b"to nobody")
+    for name in (bytes(8), device_id):
+        endpoint = topics.enrolled(hub.hub_id[:8], name)
+        for payload in (b"", b"\x00", bytes(100), b"\x83" * 50):
+            hub.broker.carry(endpoint.up + "/1", payload)
+    hub.broker.carry(topics.enrolled(hub.hub_id[:8], bytes(8)).up + "/1", record)
+    await until(lambda: hub.broker.waiting == 0)
+    assert asked == []
 
-    monkeypatch.setattr(hub._registry, "load", forbidden)
-    endpoint = topics.enrolled(hub.hub_id[:8], bytes(8))
-    for payload in (b"", b"\x00", bytes(100), b"\x83" * 50):
-        hub.broker.carry(endpoint.up + "/1", payload)
-    await hub.fake_clock.advance(1)
-    assert hub.broker.waiting == 0
+
+async def test_who_is_known_is_right_after_enrolments_a_new_start_and_what_another_process_does(
+    hub: MemoryHub, hub_config: HubConfig, swarm: Fleet
+) -> None:
+    async with swarm(devices=2, seed=9) as fleet:
+        await fleet.onboard(within=60)
+        first, second = (device(each).device_id for each in fleet.devices)
+        assert first is not None
+        assert second is not None
+        other = await Registry.open(hub_config, hub.crypto)
+        await other.operator.revoke(device(fleet.devices[0]).thumbprint, "lost")
+        await other.operator.approve(bytes(range(32)))
+        (announced,) = await other.operator.devices("admitted")
+        await other.close()
+        for _ in range(2):
+            # The revoked one must still be told, for a day.
+            assert hub._registry.knows(first)
+            assert hub._registry.knows(second)
+            # Who has no key yet can have sealed nothing.
+            assert not hub._registry.knows(announced.device_id)
+            await hub.close()
+            await hub.start()
+        # 24 hours later nothing is owed.
+        owed = await hub._registry._group.submit(
+            Operation(known_devices, reading=True), time.time() + constants.REVOKED_NOTICE_LIFETIME
+        )
+        assert owed == {second}

@@ -1,15 +1,24 @@
-"""One hub process for one hub key, and the numbers that must grow from process to process."""
+"""One hub process for one hub key, and the numbers that must grow from process to process.
+
+A process that sleeps past its lease (a suspended machine, SIGSTOP) does not notice when it wakes, and
+another one may have served meanwhile. So whatever a serving process writes reads the lease in the same
+transaction: the name of its holder is the token that fences the sleeper off.
+"""
 
 import os
 import socket
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from handfast_hub.registry.engine import RegistryError, RegistryLocked
 from handfast_hub.registry.schema import hub, lease
+from handfast_hub.registry.statements import Read
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 # A holder that does not renew for this long is taken for dead. Renewed three times as often.
 LEASE_SECONDS = 30.0
@@ -26,11 +35,48 @@ class LeaseHeld(RegistryLocked):
 
 
 class Claim(NamedTuple):
-    """`holder` wants the lease of `hub_id` at the time `now`."""
+    """`holder` wants the lease of `hub_id` at the time `now`; `again` when it had it a while ago."""
 
     hub_id: bytes
     holder: str
     now: float
+    again: bool = False
+
+
+# On a database with such locks nobody takes the lease before this transaction has ended.
+_HOLDER = Read(
+    lambda hub_ids: sa.select(lease.c.holder).where(lease.c.hub_id.in_(hub_ids)).with_for_update(read=True)
+)
+
+
+class Fence:
+    """What lets nothing be committed by a process that has lost its lease. Open until `close`."""
+
+    def __init__(self, hub_id: bytes, holder: str) -> None:
+        self._hub_id = hub_id
+        self._holder = holder
+        self._closed = False
+
+    def close(self) -> None:
+        """From now on the lease is asked for: this process serves."""
+        self._closed = True
+
+    def guard(
+        self, run: Callable[[Connection, Sequence[Item]], Sequence[Outcome]]
+    ) -> Callable[[Connection, Sequence[Item]], Sequence[Outcome]]:
+        """`run`, which raises LeaseHeld and writes nothing when another process had the lease since."""
+
+        def guarded(connection: Connection, items: Sequence[Item]) -> Sequence[Outcome]:
+            if self._closed:
+                found = _HOLDER.rows(connection, [self._hub_id])
+                if not found or found[0].holder != self._holder:
+                    raise LeaseHeld(_LOST)
+            return run(connection, items)
+
+        return guarded
+
+
+_LOST = "another process has served this hub since this one last renewed its lease; start this one again"
 
 
 def holder_name(nonce: bytes) -> str:
@@ -47,6 +93,10 @@ def acquire(connection: Connection, items: Sequence[Claim]) -> list[Exception | 
         of_hub = lease.c.hub_id == item.hub_id
         row = connection.execute(sa.select(lease).where(of_hub).with_for_update()).first()
         values = {"holder": item.holder, "expires_at": item.now + LEASE_SECONDS}
+        if item.again and (row is None or row.holder != item.holder):
+            # Also when nobody has it now: what this process remembers is older than what is stored.
+            outcomes.append(LeaseHeld(_LOST))
+            continue
         if row is None:
             connection.execute(sa.insert(lease).values(hub_id=item.hub_id, **values))
         elif row.holder == item.holder or not alive(row.holder, row.expires_at, item.now):

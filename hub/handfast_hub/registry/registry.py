@@ -81,12 +81,20 @@ class Registry:
         self._poke = asyncio.Event()
         self._fresh: OrderedDict[bytes, Stored] = OrderedDict()
         self._leased = False
+        # Devices that have a key, or a last record to be told; see `knows`.
+        self._known: set[bytes] = set()
+        self._fence = fence = lease.Fence(self.hub_id, self._holder)
         self._group = GroupCommit(engine, config.database, config.linger_seconds)
         delivery = DeliveryTransaction(vault, config.retention.readings, config.retention.events)
         # By rank: revocations first, so that nothing else of their group slips through; deliveries
-        # before reservations, because a bound belongs to an epoch.
-        self._pend: Operation[Pending, Pended | Refusal] = Operation(PendingTransaction(vault), rank=1)
-        self._deliver = Operation(delivery, rank=2)
+        # before reservations, because a bound belongs to an epoch. What a serving hub writes is fenced.
+        self._pend: Operation[Pending, Pended | Refusal]
+        self._pend = Operation(fence.guard(PendingTransaction(vault)), rank=1)
+        self._deliver = Operation(fence.guard(delivery), rank=2)
+        self._reserve = Operation(fence.guard(traffic.reserve), rank=3)
+        self._ask = Operation(fence.guard(decisions.ask), rank=4)
+        self._dispatch = Operation(fence.guard(traffic.dispatch), rank=4)
+        self._expire = Operation(fence.guard(traffic.expire_commands), rank=5)
         self._load = Operation(RingReads(vault), reading=True)
         self._roots = Operation(RootReads(vault), reading=True)
         self._crypto = crypto
@@ -127,13 +135,25 @@ class Registry:
         lease.LEASE_SECONDS from then on.
         """
         await self.renew()
+        self._fence.close()
+        # Nobody but the holder of the lease gives keys from here on.
+        self._known = await self._group.submit(_KNOWN, time.time())
         born: int = await self._group.submit(_BORN, None)
         return born
 
     async def renew(self) -> None:
         """Keep the lease; RegistryLocked when it was lost to another process."""
-        await self._group.submit(_LEASE, lease.Claim(self.hub_id, self._holder, time.time()))
+        claim = lease.Claim(self.hub_id, self._holder, time.time(), again=self._leased)
+        await self._group.submit(_LEASE, claim)
         self._leased = True
+
+    def knows(self, device_id: bytes) -> bool:
+        """Whether a record of this device is worth a look into the database; asks none.
+
+        Only a serving hub gives keys, so what it has read at its start and given since is all there is.
+        A device that an operator has revoked stays known, here or by the last record that it is owed.
+        """
+        return device_id in self._known
 
     async def admission(self, question: Question) -> Standing:
         """What is known of a device that wants to join."""
@@ -141,12 +161,13 @@ class Registry:
 
     async def ask(self, ask: Ask) -> None:
         """Let a device wait for an operator, who finds it in `handfast-hub devices`."""
-        await self._group.submit(_ASK, ask)
+        await self._group.submit(self._ask, ask)
 
     async def pend(self, pending: Pending) -> Pended | Refusal:
         """Write a granted key before its message_4 leaves."""
         outcome = await self._group.submit(self._pend, pending)
         if isinstance(outcome, Pended):
+            self._known.add(pending.device_id)
             # Its first record comes within seconds and need not read what was just written.
             self._fresh.pop(pending.device_id, None)
             if outcome.stored is not None:
@@ -186,7 +207,7 @@ class Registry:
         RingOutOfDate when the ring did not grow from the bound that is on the disk.
         """
         self._fresh.pop(ring.device_id, None)
-        return await self._group.submit(_RESERVE, ring)
+        return await self._group.submit(self._reserve, ring)
 
     async def last_records(self, device_id: bytes, epoch: int, now: float) -> list[bytes]:
         """What a revoked device is answered with, on channel 0; empty after 24 hours."""
@@ -198,11 +219,11 @@ class Registry:
 
     async def dispatch(self, dispatch: Dispatch) -> bool:
         """Mark a command as sent before its record leaves; False: send nothing."""
-        return await self._group.submit(_DISPATCH, dispatch)
+        return await self._group.submit(self._dispatch, dispatch)
 
     async def expire_commands(self, now: float) -> int:
         """Mark the commands that waited too long; how many."""
-        return await self._group.submit(_EXPIRE, now)
+        return await self._group.submit(self._expire, now)
 
     async def watch(self) -> AsyncIterator[Change]:
         """What operators do from now on, in this process or another, within WATCH_SECONDS.
@@ -251,15 +272,12 @@ def _foreign(connection: Connection, items: Sequence[None]) -> list[int | None]:
 
 
 _ADMISSION = Operation(admission, reading=True)
-_ASK = Operation(decisions.ask, rank=4)
-_RESERVE = Operation(traffic.reserve, rank=3)
 _LAST = Operation(traffic.last_records, reading=True)
 _ANSWERS = Operation(traffic.answers, reading=True)
 _COMMANDS = Operation(traffic.waiting_commands, reading=True)
-_DISPATCH = Operation(traffic.dispatch, rank=4)
-_EXPIRE = Operation(traffic.expire_commands, rank=5)
 _LEASE = Operation(lease.acquire, rank=6)
 _RELEASE = Operation(lease.release, rank=6)
 _BORN = Operation(lease.reserve_born, rank=6)
+_KNOWN = Operation(traffic.known_devices, reading=True)
 _FOREIGN = Operation(_foreign, reading=True)
 _CHANGES = Operation(_changes, reading=True)

@@ -117,6 +117,17 @@ class RingReads:
         return answers
 
 
+def known_devices(connection: Connection, items: Sequence[float]) -> list[set[bytes]]:
+    """For each time `now` the device_ids with a key, or with a last record that is still sent."""
+    answers = []
+    for now in items:
+        with_key = sa.exists().where(keys.c.device == devices.c.id)
+        owed = sa.exists().where(farewells.c.device == devices.c.id, farewells.c.expires_at > now)
+        statement = sa.select(devices.c.device_id).where(sa.or_(with_key, owed))
+        answers.append(set(connection.scalars(statement)))
+    return answers
+
+
 class RootReads:
     """Reads K_root of onboarded devices, over one vault."""
 
