@@ -36,7 +36,8 @@ class Device:
     `queue`: what came before that. `committed`: attempt and epoch under which the hub may seal.
     `confirmed`: a record of it was committed since this hub started. `stale`: the registry knows
     better. `begun`: transactions with what this ring gave that have not ended. `unanswered`: commands
-    by (epoch, PIV), None most of the time.
+    that were sent in the present epoch, by (epoch, PIV); None until the registry was asked for those of
+    an earlier process. `held`: others wait until some of them are answered.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Device:
         "committed",
         "confirmed",
         "ended",
+        "held",
         "id",
         "known",
         "label",
@@ -71,6 +73,7 @@ class Device:
         # Held by whoever seals for this device.
         self.lock = asyncio.Lock()
         self.unanswered: dict[tuple[int, int], Unanswered] | None = None
+        self.held = False
 
     def commit(self, ring: Ring) -> None:
         """`ring` is in the registry: the hub may seal under its active key."""

@@ -1,50 +1,37 @@
-"""Records of enrolled devices: in, committed, acknowledged, delivered; and out.
+"""Records of enrolled devices on their way in: opened, committed, acknowledged, delivered.
 
 A record is opened against the ring in memory, which moves on at once; its PUBLISH is acknowledged
 and its data handed on when the transaction with its replay window has committed. When the
 transaction refuses (the device was revoked, its key is gone) the ring is forgotten and nothing is
-handed on.
-
-Nothing is sealed under a key or an epoch before the transaction that brought it has committed: after
-a crash the same nonce would be used again.
+handed on. What goes out to them is in `outgoing.py`.
 """
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 import structlog
 
 from handfast.core import constants, hub_session, topics
-from handfast.core.errors import AuthenticationError, DecodeError, Error, LinkError, PeerError
-from handfast.core.hub_session import Opened, Sealed
+from handfast.core.errors import AuthenticationError, DecodeError, Error, PeerError
+from handfast.core.hub_session import Opened
 from handfast.core.key_cache import KeyCache
 from handfast.core.plaintexts import (
     Response,
     decode_control,
     decode_response,
-    encode_control,
-    encode_request,
 )
 from handfast.core.records import decode_header
 from handfast.ports import Clock, Crypto
 from handfast_hub.arrivals import Arrival, Arrivals
 from handfast_hub.metrics import METRICS
+from handfast_hub.outgoing import Outgoing
 from handfast_hub.registry.delivery import Delivery
 from handfast_hub.registry.registry import Registry
-from handfast_hub.registry.traffic import Command, Dispatch
-from handfast_hub.rings import Device, Rings, Unanswered
+from handfast_hub.rings import Device, Rings
 
 _LOG = structlog.get_logger("handfast.hub.traffic")
-
-# Commands whose answer somebody in this process may wait for.
-SENT_LIMIT = 100_000
-# A command without an answer goes out again, byte for byte, with the first record of its device after
-# so many seconds; the device takes it once. At most so many of one device.
-RESEND_SECONDS = 5.0
-RESEND_LIMIT = 32
 
 
 class Reading(NamedTuple):
@@ -75,18 +62,13 @@ class Traffic:
         committed answers to commands."""
         self._registry = registry
         self._clock = clock
-        self._hub_kid = hub_kid
-        self._publish = publish
         self._connected = connected
         self._deliver = deliver
         self._answered = answered
         self._keys = KeyCache(crypto)
-        # Commands that this process has sent, by the record that carried them.
-        self._sent: OrderedDict[tuple[bytes, int, int], int] = OrderedDict()
         self._rings = Rings(registry, clock, self._keys, self._ready)
+        self._outgoing = Outgoing(registry, self._rings, self._keys, hub_kid, publish, connected)
         self._arrivals = Arrivals(self._enter)
-        # Devices with commands that could not be sent: the broker or the database was away.
-        self._waiting: set[bytes] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def receive(self, topic: topics.Topic, payload: bytes, acknowledge: Callable[[], None]) -> None:
@@ -101,13 +83,12 @@ class Traffic:
         """Commands may wait for this device; send them if it was heard since this hub started."""
         device = self._rings.find(device_id)
         if device is not None and device.confirmed:
-            self._keep(self._reply(device, None))
+            self._keep(self._outgoing.reply(device, None))
 
     def remind(self) -> None:
         """Send the commands that could not be sent before; call it every second or so."""
-        if self._waiting and self._connected():
-            waiting, self._waiting = self._waiting, set()
-            for device_id in waiting:
+        if self._connected():
+            for device_id in self._outgoing.take_waiting():
                 self.notify(device_id)
 
     async def farewell(self, device_id: bytes) -> None:
@@ -117,7 +98,7 @@ class Traffic:
         if device is not None and device.ring.active is not None:
             epoch = device.ring.active.epoch
             for each in (epoch, epoch + 1):
-                await self._last_records(device_id, each)
+                await self._outgoing.last_records(device_id, each)
 
     async def close(self) -> None:
         """Take nothing more, and wait for what is under way."""
@@ -206,17 +187,18 @@ class Traffic:
             channel = topics.CHANNEL_NAMES[delivery.channel]
             self._deliver(Reading(device.id, device.label, channel, delivery.data, now))
         if delivery.response is not None:
-            self._response(device, delivery.response)
-        if device.unanswered:
-            self._resend(device, now)
+            number = self._outgoing.answered(device, delivery.response)
+            if number is not None:
+                self._answered(number, delivery.response)
+        more = self._outgoing.heard(device, opened, now)
         acked = control or opened.promoted or opened.stepped
-        if acked or first or hub_session.wants_step(device.ring):
-            self._keep(self._reply(device, opened.attempt if acked else None))
+        if acked or first or more or hub_session.wants_step(device.ring):
+            self._keep(self._outgoing.reply(device, opened.attempt if acked else None))
 
     async def _dismiss(self, arrival: Arrival) -> None:
         """Its device has no key; when it was revoked it is told so with what was sealed for it then."""
         try:
-            await self._last_records(arrival.device_id, decode_header(arrival.payload).epoch)
+            await self._outgoing.last_records(arrival.device_id, decode_header(arrival.payload).epoch)
         except Exception as error:
             self._failed(arrival, error)
         else:
@@ -235,101 +217,6 @@ class Traffic:
         METRICS.records.labels("refused").inc()
         _LOG.debug("record not opened", device=arrival.device_id.hex(), reason=reason)
         self._arrivals.done(arrival)
-
-    def _response(self, device: Device, response: Response) -> None:
-        if device.unanswered:
-            device.unanswered.pop((response.epoch, response.piv), None)
-        number = self._sent.pop((device.id, response.epoch, response.piv), None)
-        if number is not None:
-            self._answered(number, response)
-
-    # Out --------------------------------------------------------------------------------------
-
-    async def _reply(self, device: Device, attempt: bytes | None) -> None:
-        """Send an ack when `attempt` is given, [2] when the device should step, and what waits for it."""
-        try:
-            async with device.lock:
-                if attempt is not None:
-                    ack = encode_control(constants.CONTROL_ACK, attempt)
-                    await self._send_sealed(device, topics.CONTROL, ack)
-                if hub_session.wants_step(device.ring):
-                    step = encode_control(constants.CONTROL_STEP)
-                    await self._send_sealed(device, topics.CONTROL, step)
-                await self._send_commands(device)
-        except Error as error:
-            _LOG.error("a device was not answered", device=device.id.hex(), reason=error.detail)
-            self._waiting.add(device.id)
-
-    async def _send_commands(self, device: Device) -> None:
-        if not device.sealable:
-            return
-        if not self._connected():
-            self._waiting.add(device.id)
-            return
-        for command in await self._registry.waiting_commands(device.id, time.time()):
-            await self._send_command(device, command)
-
-    async def _send_command(self, device: Device, command: Command) -> None:
-        sealed = await self._seal(device, topics.COMMAND, encode_request(command.data))
-        if sealed is None:
-            return
-        now = time.time()
-        if await self._registry.dispatch(Dispatch(command.number, sealed.epoch, sealed.piv, now)):
-            self._sent[device.id, sealed.epoch, sealed.piv] = command.number
-            if len(self._sent) > SENT_LIMIT:
-                self._sent.popitem(last=False)
-            if device.unanswered is None:
-                device.unanswered = {}
-            if len(device.unanswered) < RESEND_LIMIT:
-                sent = Unanswered(sealed.record, now, command.expires_at)
-                device.unanswered[sealed.epoch, sealed.piv] = sent
-            self._send(device.id, topics.COMMAND, sealed.record)
-
-    def _resend(self, device: Device, now: float) -> None:
-        """Its link may have been down when the command came; now it has just spoken."""
-        unanswered = device.unanswered or {}
-        for name, sent in list(unanswered.items()):
-            if now >= sent.expires_at or device.committed is None or name[0] != device.committed[1]:
-                del unanswered[name]
-            elif abs(now - sent.at) >= RESEND_SECONDS:
-                unanswered[name] = sent._replace(at=now)
-                self._send(device.id, topics.COMMAND, sent.record)
-
-    async def _send_sealed(self, device: Device, channel: int, plaintext: bytes) -> None:
-        sealed = await self._seal(device, channel, plaintext)
-        if sealed is not None:
-            self._send(device.id, channel, sealed.record)
-
-    async def _seal(self, device: Device, channel: int, plaintext: bytes) -> Sealed | None:
-        """A record that may leave, None when there can be none now. Call it with the device's lock."""
-        if not device.sealable:
-            return None
-        sealed = hub_session.seal_record(self._keys, device.ring, channel, plaintext)
-        device.ring = sealed.ring
-        if sealed.reserved:
-            self._rings.begin(device)
-            try:
-                if await self._registry.reserve(sealed.ring) is not None:
-                    self.forget(device.id)
-            except Error:
-                # In memory the bound has moved and on the disk it has not.
-                self.forget(device.id)
-                raise
-            finally:
-                self._rings.end(device)
-        return None if device.stale else sealed
-
-    async def _last_records(self, device_id: bytes, epoch: int) -> None:
-        for record in await self._registry.last_records(device_id, epoch, time.time()):
-            self._send(device_id, topics.CONTROL, record)
-
-    def _send(self, device_id: bytes, channel: int, record: bytes) -> None:
-        endpoint = topics.enrolled(self._hub_kid, device_id)
-        try:
-            self._publish(f"{endpoint.down}/{channel}", record)
-        except LinkError as error:
-            # An ack is asked for again, and a command goes out again when its device speaks.
-            _LOG.warning("the broker is away", device=device_id.hex(), reason=error.detail)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

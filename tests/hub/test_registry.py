@@ -472,8 +472,8 @@ async def test_a_command_is_sent_once_and_answered_by_the_record_that_it_went_ou
     number = await registry.operator.command(NewCommand(ring.device_id, b"open", NOW + 60, NOW))
     (command,) = await registry.waiting_commands(ring.device_id, NOW)
     assert (command.number, command.data) == (number, b"open")
-    assert await registry.dispatch(Dispatch(number, 0, 7, NOW))
-    assert not await registry.dispatch(Dispatch(number, 0, 8, NOW))
+    assert await registry.dispatch(Dispatch(number, 0, 7, b"record", NOW))
+    assert not await registry.dispatch(Dispatch(number, 0, 8, b"another", NOW))
     assert await registry.waiting_commands(ring.device_id, NOW) == []
     result = world.opened(ring, 3, Speaker(ring.device_id, 1).record(0, 1, 3, b"answer"))
     response = Response(0, 7, 0, b"opened")
@@ -487,7 +487,7 @@ async def test_a_command_that_waited_too_long_is_never_sent(registry: Registry) 
     ring = await onboard(registry, 1)
     number = await registry.operator.command(NewCommand(ring.device_id, b"open", NOW + 60, NOW))
     assert await registry.waiting_commands(ring.device_id, NOW + 60) == []
-    assert not await registry.dispatch(Dispatch(number, 0, 7, NOW + 60))
+    assert not await registry.dispatch(Dispatch(number, 0, 7, b"record", NOW + 60))
     assert await registry.expire_commands(NOW + 60) == 1
     assert (await registry.operator.find_command(number)).state == "expired"
     with pytest.raises(LocalError, match="onboarded"):

@@ -13,7 +13,7 @@ from handfast.core import constants, topics
 from handfast.core.errors import LinkTimeout, RefusedError
 from handfast.core.records import decode_header
 from handfast_cpython.swarm import Simulated, Swarm
-from handfast_hub import arrivals, traffic
+from handfast_hub import arrivals, outgoing
 from handfast_hub.config import HubConfig
 from handfast_hub.memory_hub import MemoryHub
 from handfast_hub.registry.group import Operation
@@ -177,7 +177,7 @@ async def test_a_revoked_device_that_was_away_is_told_for_a_day_and_by_a_later_p
     await hub.start()
 
     async def told(hours: float) -> bool:
-        monkeypatch.setattr(traffic, "time", _Later(hours))
+        monkeypatch.setattr(outgoing, "time", _Later(hours))
         one.host.keystore.values.clear()  # type: ignore[attr-defined]
         one.host.keystore.values.update(stored)  # type: ignore[attr-defined]
         one.device = Device(one.host, one.link)
@@ -270,7 +270,7 @@ async def test_a_command_while_the_broker_is_away_is_sent_when_it_is_back(
     assert device_id is not None
     command = asyncio.create_task(hub.command(device_id, b"blink"))
     await hub.fake_clock.advance(1)
-    await until(lambda: hub._traffic._waiting)
+    await until(lambda: hub._traffic._outgoing._waiting)
     hub.broker.connected = True
     for _ in range(20):
         await hub.fake_clock.advance(0.5)
@@ -283,14 +283,14 @@ async def test_a_command_while_the_broker_is_away_is_sent_when_it_is_back(
 async def test_a_command_that_nobody_heard_goes_out_again_and_is_carried_out_once(
     one: Simulated, hub: MemoryHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traffic, "RESEND_SECONDS", 0.0)
+    monkeypatch.setattr(outgoing, "RESEND_SECONDS", 0.0)
     heard: list[bytes] = []
     obeying = asyncio.create_task(obey(one, heard))
     device_id = device(one).device_id
     assert device_id is not None
     hub.broker.drop_all()  # the hub cannot see it
     commands = [asyncio.create_task(hub.command(device_id, data)) for data in (b"one", b"two")]
-    await until(lambda: len(hub._traffic._sent) == 2)
+    await until(lambda: len(hub._traffic._outgoing._sent) == 2)
     for _ in range(10):
         await hub.fake_clock.advance(1)
         await device(one).send(b"here")

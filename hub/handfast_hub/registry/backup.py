@@ -34,7 +34,18 @@ from handfast_hub.registry.engine import (
 )
 from handfast_hub.registry.lease import alive
 from handfast_hub.registry.reads import rings
-from handfast_hub.registry.schema import REVOKED, SHUT_OUT, devices, hub, keys, lease
+from handfast_hub.registry.schema import (
+    QUEUED,
+    REVOKED,
+    SENT,
+    SHUT_OUT,
+    UNANSWERED,
+    commands,
+    devices,
+    hub,
+    keys,
+    lease,
+)
 from handfast_hub.registry.statements import Write
 from handfast_hub.vault import Vault, open_vault, sync_folder
 
@@ -175,6 +186,10 @@ def _rework(
                     _shut_out(connection, thumbprint, state, reason)
                 count = _move_ahead(connection, vault, now)
                 connection.execute(sa.delete(lease))
+                # One that waits in the copy may have been sent since, and nothing is sent twice.
+                open_ones = commands.c.state.in_((QUEUED, SENT))
+                unknown = sa.update(commands).where(open_ones).values(state=UNANSWERED, record=None)
+                connection.execute(unknown)
                 connection.execute(sa.update(hub).values(restores=hub.c.restores + 1))
                 note(connection, now, "restored", None, f"{count} devices, {len(shut_out)} shut out")
             return count

@@ -25,6 +25,7 @@ from handfast_hub.registry.schema import (
     ONBOARDED,
     SENT,
     SHUT_OUT,
+    UNANSWERED,
     commands,
     devices,
     events,
@@ -132,10 +133,12 @@ _ANSWER = Write(
         commands.c.device == sa.bindparam("of_device"),
         commands.c.epoch == sa.bindparam("of_epoch"),
         commands.c.piv == sa.bindparam("of_piv"),
-        commands.c.state == SENT,
+        # Late is better than never.
+        sa.or_(commands.c.state == SENT, commands.c.state == UNANSWERED),
     )
     .values(
         state=ANSWERED,
+        record=None,
         status=sa.bindparam("new_status"),
         answer=sa.bindparam("new_answer"),
         answered_at=sa.bindparam("now"),

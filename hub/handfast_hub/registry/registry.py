@@ -41,7 +41,7 @@ from handfast_hub.registry.operator import Operator
 from handfast_hub.registry.reads import Stored
 from handfast_hub.registry.schema import devices, events
 from handfast_hub.registry.tokens import TokenStock
-from handfast_hub.registry.traffic import Answer, Command, Dispatch, RingReads, RootReads
+from handfast_hub.registry.traffic import Answer, Command, Dispatch, RingReads, RootReads, Sent
 from handfast_hub.vault import open_vault
 
 # Devices that were granted a key and have not spoken yet, kept in memory.
@@ -94,6 +94,7 @@ class Registry:
         self._reserve = Operation(fence.guard(traffic.reserve), rank=3)
         self._ask = Operation(fence.guard(decisions.ask), rank=4)
         self._dispatch = Operation(fence.guard(traffic.dispatch), rank=4)
+        self._take_back = Operation(fence.guard(traffic.take_back), rank=4)
         self._expire = Operation(fence.guard(traffic.expire_commands), rank=5)
         self._load = Operation(RingReads(vault), reading=True)
         self._roots = Operation(RootReads(vault), reading=True)
@@ -217,12 +218,20 @@ class Registry:
         """The commands that wait for a device, oldest first."""
         return await self._group.submit(_COMMANDS, (device_id, now))
 
+    async def sent_commands(self, device_id: bytes, now: float) -> list[Sent]:
+        """The commands that were sent to a device and have no answer yet, oldest first."""
+        return await self._group.submit(_SENT, (device_id, now))
+
     async def dispatch(self, dispatch: Dispatch) -> bool:
         """Mark a command as sent before its record leaves; False: send nothing."""
         return await self._group.submit(self._dispatch, dispatch)
 
+    async def take_back(self, dispatch: Dispatch) -> None:
+        """Let a command wait again whose record provably never left."""
+        await self._group.submit(self._take_back, dispatch)
+
     async def expire_commands(self, now: float) -> int:
-        """Mark the commands that waited too long; how many."""
+        """End the commands that are older than they should be; how many."""
         return await self._group.submit(self._expire, now)
 
     async def watch(self) -> AsyncIterator[Change]:
@@ -278,6 +287,7 @@ _COMMANDS = Operation(traffic.waiting_commands, reading=True)
 _LEASE = Operation(lease.acquire, rank=6)
 _RELEASE = Operation(lease.release, rank=6)
 _BORN = Operation(lease.reserve_born, rank=6)
+_SENT = Operation(traffic.sent_commands, reading=True)
 _KNOWN = Operation(traffic.known_devices, reading=True)
 _FOREIGN = Operation(_foreign, reading=True)
 _CHANGES = Operation(_changes, reading=True)

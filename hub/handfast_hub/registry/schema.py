@@ -43,11 +43,16 @@ DEVICE_STATES = (WAITING, ADMITTED, JOINING, ONBOARDED, REVOKED, REFUSED)
 # What no key is given to and no record is taken from.
 SHUT_OUT = (REVOKED, REFUSED)
 
-# States of a command.
+# States of a command. QUEUED: never left the hub. SENT: a record of it was made and may have left; it
+# may be carried out, or have been, and the same record goes out again. The rest are final. ANSWERED: by
+# its device. EXPIRED: it never left. UNANSWERED: it expired after it was sent, so nobody knows; an
+# answer that comes late still counts.
 QUEUED = "queued"
 SENT = "sent"
 ANSWERED = "answered"
 EXPIRED = "expired"
+UNANSWERED = "unanswered"
+COMMAND_STATES = (QUEUED, SENT, ANSWERED, EXPIRED, UNANSWERED)
 
 # Exactly one row, id 1: who this hub is, and its own counters.
 hub = Table(
@@ -211,6 +216,8 @@ commands = Table(
     Column("status", Integer),
     Column("answer", LargeBinary),
     Column("answered_at", Double),
+    # The sealed record while the command is SENT: only these very bytes may go out again.
+    Column("record", LargeBinary),
     Index(None, "state", "device"),
     sqlite_autoincrement=True,
 )

@@ -16,7 +16,17 @@ from handfast_hub.registry.delivery import RingOutOfDate, live_keys
 from handfast_hub.registry.enrolment import Refusal
 from handfast_hub.registry.keys import root_aad
 from handfast_hub.registry.reads import Stored, devices_by_id, rings
-from handfast_hub.registry.schema import EXPIRED, QUEUED, SENT, SHUT_OUT, commands, devices, farewells, keys
+from handfast_hub.registry.schema import (
+    EXPIRED,
+    QUEUED,
+    SENT,
+    SHUT_OUT,
+    UNANSWERED,
+    commands,
+    devices,
+    farewells,
+    keys,
+)
 from handfast_hub.registry.statements import Read
 from handfast_hub.vault import Vault
 
@@ -31,12 +41,24 @@ class Command(NamedTuple):
 
 
 class Dispatch(NamedTuple):
-    """A command that is about to leave in the record (`epoch`, `piv`)."""
+    """A command that is about to leave in `record`, whose name is (`epoch`, `piv`)."""
 
     number: int
     epoch: int
     piv: int
+    record: bytes
     now: float
+
+
+class Sent(NamedTuple):
+    """A command that was sent and has no answer, with its record."""
+
+    number: int
+    device_id: bytes
+    epoch: int
+    piv: int
+    record: bytes
+    expires_at: float
 
 
 class Answer(NamedTuple):
@@ -73,6 +95,21 @@ _QUEUED = Read(
         .order_by(commands.c.id)
     )
 )
+_SENT = Read(
+    lambda device_ids: (
+        sa.select(
+            commands.c.id,
+            devices.c.device_id,
+            commands.c.epoch,
+            commands.c.piv,
+            commands.c.record,
+            commands.c.expires_at,
+        )
+        .join(devices, devices.c.id == commands.c.device)
+        .where(commands.c.state == SENT, commands.c.record.is_not(None), devices.c.device_id.in_(device_ids))
+        .order_by(commands.c.id)
+    )
+)
 _STATES = sa.select(commands.c.id, commands.c.state, commands.c.expires_at).where(
     commands.c.id.in_(sa.bindparam("values", expanding=True))
 )
@@ -83,8 +120,19 @@ _SEND = (
         state=SENT,
         epoch=sa.bindparam("new_epoch"),
         piv=sa.bindparam("new_piv"),
+        record=sa.bindparam("new_record"),
         sent_at=sa.bindparam("now"),
     )
+)
+_TAKE_BACK = (
+    sa.update(commands)
+    .where(
+        commands.c.id == sa.bindparam("of_command"),
+        commands.c.state == SENT,
+        commands.c.epoch == sa.bindparam("of_epoch"),
+        commands.c.piv == sa.bindparam("of_piv"),
+    )
+    .values(state=QUEUED, epoch=None, piv=None, record=None, sent_at=None)
 )
 _FAREWELLS = (
     sa.select(devices.c.device_id, farewells.c.epoch, farewells.c.record)
@@ -192,11 +240,19 @@ def waiting_commands(connection: Connection, items: Sequence[tuple[bytes, float]
     ]
 
 
+def sent_commands(connection: Connection, items: Sequence[tuple[bytes, float]]) -> list[list[Sent]]:
+    """For each (device_id, now) the commands that were sent and have no answer yet, oldest first."""
+    found: dict[bytes, list[Sent]] = {}
+    for row in _SENT.rows(connection, [device_id for device_id, _ in items]):
+        found.setdefault(row.device_id, []).append(Sent._make(row))
+    return [[sent for sent in found.get(device_id, ()) if now < sent.expires_at] for device_id, now in items]
+
+
 def dispatch(connection: Connection, items: Sequence[Dispatch]) -> list[bool]:
     """Mark commands as sent, before their records leave; False: it waits no longer, send nothing.
 
-    So a command is sent at most once. One that a crash has swallowed stays `sent` without an answer,
-    for the operator to see.
+    So a command has one record at most. The record is kept: it may go out again, also from a later
+    process, because the device takes it once.
     """
     found = {row.id: row for row in connection.execute(_STATES, {"values": [item.number for item in items]})}
     outcomes = []
@@ -206,21 +262,33 @@ def dispatch(connection: Connection, items: Sequence[Dispatch]) -> list[bool]:
         ready = row is not None and row.state == QUEUED and item.now < row.expires_at
         outcomes.append(ready)
         if ready:
-            rows.append(
-                {"of_command": item.number, "new_epoch": item.epoch, "new_piv": item.piv, "now": item.now}
-            )
+            names = {"of_command": item.number, "new_epoch": item.epoch, "new_piv": item.piv}
+            rows.append({**names, "new_record": item.record, "now": item.now})
     if rows:
         connection.execute(_SEND, rows)
     return outcomes
 
 
+def take_back(connection: Connection, items: Sequence[Dispatch]) -> list[None]:
+    """Let commands wait again whose records provably never left. Their numbers are not used again."""
+    rows = [{"of_command": item.number, "of_epoch": item.epoch, "of_piv": item.piv} for item in items]
+    connection.execute(_TAKE_BACK, rows)
+    return [None] * len(items)
+
+
 def expire_commands(connection: Connection, items: Sequence[float]) -> list[int]:
-    """Mark what waited longer than it should at `now`; how many there were."""
-    statement = sa.update(commands).where(commands.c.state == QUEUED)
-    return [
-        connection.execute(statement.where(commands.c.expires_at <= now).values(state=EXPIRED)).rowcount
-        for now in items
-    ]
+    """End what is older than it should be at `now`; how many there were.
+
+    One that never left is EXPIRED, one that was sent UNANSWERED.
+    """
+    counts = []
+    for now in items:
+        late = commands.c.expires_at <= now
+        waited = sa.update(commands).where(commands.c.state == QUEUED, late).values(state=EXPIRED)
+        sent = sa.update(commands).where(commands.c.state == SENT, late)
+        unanswered = sent.values(state=UNANSWERED, record=None)
+        counts.append(connection.execute(waited).rowcount + connection.execute(unanswered).rowcount)
+    return counts
 
 
 def answers(connection: Connection, items: Sequence[float]) -> list[list[Answer]]:
