@@ -260,7 +260,9 @@ def _sentence(file: str, error: dict[str, Any]) -> str:
         return f"{where}needs the key '{key}'"
     path = ".".join([*section, key])
     expected = (
-        "expected a table" if error["type"] == "model_type" else error["msg"].removeprefix("Value error, ")
+        "expected a table"
+        if error["type"] == "model_type"
+        else error["msg"].removeprefix("Value error, ").replace("Input", "it", 1)
     )
     return f"{file}: '{path}' is {error.get('input')!r}: {expected}"
 
@@ -269,13 +271,19 @@ def _nearest(section: str, key: str) -> str:
     """What the writer of an unknown `key` most likely meant."""
     names = {name: list(model.model_fields) for name, model in fields()}
     here = difflib.get_close_matches(key, names.get(section, []), n=1, cutoff=0.5)
+    # The right key in the wrong place: of all sections the nearest one.
+    everywhere = {entry: name for name in names for entry in names[name]}
+    there = difflib.get_close_matches(key, everywhere, n=1, cutoff=0.7)
+    if there and not (here and _likeness(key, here[0]) >= _likeness(key, there[0])):
+        name = everywhere[there[0]]
+        return f"did you mean '{name}.{there[0]}'?" if name else f"did you mean '{there[0]}'?"
     if here:
         return f"did you mean '{here[0]}'?"
-    everywhere = {f"{name}.{entry}" if name else entry: entry for name in names for entry in names[name]}
-    for path, entry in everywhere.items():
-        if difflib.get_close_matches(key, [entry], n=1, cutoff=0.8):
-            return f"did you mean '{path}'?"
     return f"the keys are {', '.join(names.get(section, []))}"
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, other, one).ratio()
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:

@@ -55,20 +55,11 @@ def create_master_key(path: Path, random: Callable[[int], bytes] = os.urandom) -
     """Make a master key and write it to `path` with mode 0600; KeystoreError when the file exists."""
     key = random(KEY_LENGTH)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        create_file(path, f"{_HEADER}{key.hex()}\n".encode("ascii"))
     except FileExistsError:
         raise KeystoreError(f"{path} exists already and was left as it is") from None
     except OSError as error:
-        raise KeystoreError(f"cannot create {path}: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{_HEADER}{key.hex()}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(path.parent)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise KeystoreError(f"cannot write {path}: {error.strerror}") from None
+        raise KeystoreError(f"cannot write {path}: {error.strerror}; see its folder and disk") from None
     return key
 
 
@@ -100,6 +91,24 @@ def load_master_key(path: Path) -> bytes:
 def open_vault(path: Path) -> Vault:
     """The vault of the master key in `path`."""
     return Vault(load_master_key(path))
+
+
+def create_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Make the new file `path`, whole or not at all, whatever dies meanwhile; OSError, FileExistsError."""
+    part = path.with_name(f".{path.name}.part")
+    # Of somebody who was killed here before.
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename it never replaces what is there.
+        path.hardlink_to(part)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -48,6 +48,10 @@ async def create(host: "Host", signature: int, subject: str, hub_code: str, toke
     await host.entropy.prepare(1)
     seed = host.entropy.random(32)
     credential = make_ccs(host.crypto, subject, signature, host.crypto.signature_public_key(signature, seed))
+    # A reset that was cut has left them, and they belong to another identity.
+    for name in (SESSION, REFUSED):
+        if host.keystore.load(name) is not None:
+            host.keystore.erase(name)
     # The identity is last: a power cut before it leaves a keystore that can be initialised again.
     save_pin(host.keystore, pin)
     host.keystore.save(IDENTITY, encode([VERSION, seed, credential.encoded]))

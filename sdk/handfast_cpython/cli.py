@@ -8,11 +8,14 @@ import typer
 
 from handfast.core.errors import LocalError
 from handfast_cpython import terminal
+from handfast_cpython.terminal import Json, JsonLines
 
 app = typer.Typer(
     name="handfast",
     no_args_is_help=True,
     add_completion=True,
+    # Its tracebacks show local variables, secrets too.
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A device that onboards with its hub, quantum-safe, through a broker that nobody has to trust.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 entropy alarm, 5 unreachable, 130 Ctrl-C.",
@@ -21,10 +24,13 @@ app = typer.Typer(
 Home = Annotated[
     Path,
     typer.Option(
-        "--home", envvar="HANDFAST_HOME", help="The folder of this device: its identity and its keys."
+        "--home",
+        envvar="HANDFAST_HOME",
+        # The keystore says better what hinders.
+        readable=False,
+        help="The folder of this device: its identity and its keys.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
 DEFAULT_HOME = Path("~/.handfast")
 
 
@@ -61,10 +67,8 @@ def init(
     """
     from handfast_cpython.device_home import DeviceHome, Wishes
 
-    if token == "-":  # noqa: S105  # the shell history is no place for a secret
-        token = sys.stdin.readline().strip()
     wishes = Wishes(broker, ca, qrng, tuple(suite) if suite else None)
-    made = terminal.run(DeviceHome(home.expanduser()).create(wishes, name, hub, token))
+    made = terminal.run(DeviceHome(home.expanduser()).create(wishes, name, hub, _secret(token)))
     if json:
         terminal.show_json({"thumbprint": made.thumbprint, "claim_code": made.claim_code, "hub": made.hub_id})
         return
@@ -78,6 +82,13 @@ def init(
 @app.command()
 def onboard(
     retry: Annotated[bool, typer.Option("--retry", help="Ask again after the hub refused.")] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            help="Another token, for one that expired, or '-' for standard input; asks the hub again.",
+        ),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=1, help="Give up after so many seconds.")
     ] = None,
@@ -85,9 +96,10 @@ def onboard(
     json: Json = False,
 ) -> None:
     """Enrol with the hub once; waits for a broker that is away and for an operator's approval."""
-    from handfast_cpython.device_home import DeviceHome
+    from handfast_cpython.device_home import DeviceHome, Enrol
 
-    status = terminal.run(DeviceHome(home.expanduser()).onboard(retry, timeout, _trouble))
+    wish = Enrol(retry or token is not None, _secret(token), timeout)
+    status = terminal.run(DeviceHome(home.expanduser()).onboard(wish, terminal.note))
     if json:
         terminal.show_json(status)
     else:
@@ -126,7 +138,7 @@ def listen(
     reply: Annotated[str, typer.Option("--reply", help="What every command is answered with.")] = "",
     count: Annotated[int | None, typer.Option("--count", min=1, help="End after so many messages.")] = None,
     home: Home = DEFAULT_HOME,
-    json: Json = False,
+    json: JsonLines = False,
 ) -> None:
     """Print what the hub sends, line by line, and answer its commands. Ctrl-C ends it."""
     from handfast_cpython.device_home import DeviceHome
@@ -182,15 +194,16 @@ def swarm(
         raise typer.Exit(terminal.FAILED)
 
 
+def _secret(text: str | None) -> str | None:
+    """`text`, or a line of standard input for "-": the shell history is no place for a secret."""
+    return sys.stdin.readline().strip() if text == "-" else text
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         terminal.fail(LocalError(f"tokens should be in {path}, one a line, which cannot be read: {error}"))
-
-
-def _trouble(text: str) -> None:
-    typer.echo(text, err=True)
 
 
 def _version(wanted: bool) -> None:
@@ -211,7 +224,7 @@ def _options(
 
 def main() -> None:
     """The entry point of the command `handfast`."""
-    app()
+    terminal.main(app)
 
 
 if __name__ == "__main__":

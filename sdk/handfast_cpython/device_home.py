@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 
 from handfast import identity
 from handfast.core import codes
-from handfast.core.errors import DecodeError, LinkTimeout, LocalError
+from handfast.core.constants import MAX_PLAINTEXT
+from handfast.core.errors import DecodeError, KeystoreError, LinkTimeout, LocalError
+from handfast.core.plaintexts import STATUS_DONE, encode_response
+from handfast.core.records import MAX_PIV
+from handfast.core.root_key import MAX_EPOCH
+from handfast.core.stored_session import decode_stored
 from handfast.device import Device
 from handfast.settings import Settings
 from handfast_cpython.host import Host
@@ -45,6 +50,14 @@ class Made(NamedTuple):
     hub_id: bytes
 
 
+class Enrol(NamedTuple):
+    """What `onboard` was told: ask a hub again that refused, another token, seconds until it gives up."""
+
+    retry: bool
+    token: str | None
+    seconds: float | None
+
+
 class DeviceHome:
     """The device in the folder `path`."""
 
@@ -57,8 +70,10 @@ class DeviceHome:
         wishes.link()
         host = Host(self._path, qrng=wishes.qrng)
         try:
+            if host.keystore.load(identity.IDENTITY) is None:
+                # Before the identity: with that alone this would be a device that knows no broker.
+                host.keystore.save(SETTINGS, _encode(wishes))
             made = await identity.create(host, settings.signature, name, hub_code, token)
-            host.keystore.save(SETTINGS, _encode(wishes))
             code = codes.encode_claim_code(host.crypto, made.credential.thumbprint)
             return Made(made.credential.thumbprint, code, codes.decode_hub_code(host.crypto, hub_code))
         except DecodeError as error:
@@ -67,16 +82,16 @@ class DeviceHome:
         finally:
             await host.close()
 
-    async def onboard(
-        self, retry: bool, seconds: float | None, trouble: Callable[[str], None]
-    ) -> dict[str, object]:
-        """Onboard, and give the status. LinkTimeout after `seconds`."""
+    async def onboard(self, wish: Enrol, trouble: Callable[[str], None]) -> dict[str, object]:
+        """Onboard, and give the status. LinkTimeout after `wish.seconds`."""
         host, wishes = self._open()
         try:
+            if wish.token is not None:
+                _take_token(host, wish.token)
             async with Device(host, wishes.link(), wishes.settings()) as device:
                 said = asyncio.create_task(_say(device, trouble))
                 try:
-                    await _within(seconds, _onboard_and_be_heard(device, retry), device)
+                    await _within(wish.seconds, _onboard_and_be_heard(device, wish.retry), device)
                 finally:
                     said.cancel()
             return _status(host.keystore, device)
@@ -105,6 +120,11 @@ class DeviceHome:
 
     async def listen(self, show: Callable[[str, bytes], None], reply: bytes, count: int | None) -> None:
         """Show messages and answer commands with `reply`, until `count` of them came."""
+        # Here, as a command that nobody can answer is lost for its sender.
+        size = len(encode_response(MAX_EPOCH, MAX_PIV, STATUS_DONE, reply))
+        if size > MAX_PLAINTEXT:
+            room = MAX_PLAINTEXT - size + len(reply)
+            raise LocalError(f"a reply has at most {room} bytes, this has {len(reply)}; make it shorter")
         host, wishes = self._open()
         try:
             async with Device(host, wishes.link(), wishes.settings()) as device:
@@ -124,8 +144,8 @@ class DeviceHome:
 
     async def reset(self) -> None:
         """Erase everything but the state of the generator. LocalError when there is no device."""
-        if not self._path.is_dir():
-            raise LocalError(f"there is no device in {self._path}")
+        if not self._exists():
+            raise LocalError(f"there is no device in {self._path}; name its folder with --home")
         keystore = Keystore(self._path)
         try:
             identity.reset(keystore)
@@ -134,7 +154,7 @@ class DeviceHome:
             keystore.close()
 
     def _open(self) -> tuple[Host, Wishes]:
-        if not self._path.is_dir():
+        if not self._exists():
             raise LocalError(f"there is no device in {self._path}; make one with 'handfast init --hub CODE'")
         keystore = Keystore(self._path)
         try:
@@ -145,6 +165,15 @@ class DeviceHome:
             raise LocalError(f"there is no device in {self._path}; make one with 'handfast init --hub CODE'")
         wishes = _decode(stored)
         return Host(self._path, qrng=wishes.qrng), wishes
+
+    def _exists(self) -> bool:
+        """Whether there is a folder; only `create` makes one."""
+        try:
+            return self._path.is_dir()
+        except OSError as error:
+            raise KeystoreError(
+                f"{self._path} cannot be looked at: {error.strerror}; see its folder"
+            ) from None
 
 
 def _encode(wishes: Wishes) -> bytes:
@@ -172,6 +201,18 @@ def _status(keystore: Keystore, device: Device) -> dict[str, object]:
         "suite": None if session is None else session.suite,
         "epoch": None if session is None else session.epoch,
     }
+
+
+def _take_token(host: Host, text: str) -> None:
+    """Put another token in the place of the one that the hub would not have."""
+    stored = host.keystore.load(identity.SESSION)
+    if stored is not None and decode_stored(stored).reason is None:
+        raise LocalError("this device is onboard already and needs no token; leave out --token")
+    try:
+        token = codes.decode_token(host.crypto, text)
+    except DecodeError as error:
+        raise LocalError(error.detail) from None
+    identity.save_pin(host.keystore, identity.load_pin(host.crypto, host.keystore)._replace(token=token))
 
 
 def _need_onboarded(keystore: Keystore) -> None:

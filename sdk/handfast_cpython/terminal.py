@@ -1,15 +1,19 @@
 """What both commands share towards a person: exit codes, one-sentence errors, codes to scan.
 
 0 done   1 failed   2 usage   3 refused   4 entropy alarm   5 unreachable   130 interrupted
+
+With --json an error is one JSON object on standard error instead of the sentence.
 """
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Coroutine
+from contextvars import ContextVar
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import segno
 import typer
@@ -35,6 +39,33 @@ EXIT_CODES: tuple[tuple[type[Error], int], ...] = (
     (Error, FAILED),
 )
 
+# Whether the command that runs was asked for JSON.
+_json: ContextVar[bool] = ContextVar("json", default=False)
+
+
+def _remember(context: typer.Context, wanted: bool) -> bool:
+    _json.set(wanted)
+    context.call_on_close(lambda: _json.set(False))
+    return wanted
+
+
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        callback=_remember,
+        help="One JSON value on standard output; an error is one on standard error.",
+    ),
+]
+JsonLines = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        callback=_remember,
+        help="One JSON object a line; an error is one on standard error.",
+    ),
+]
+
 
 def exit_code(error: Error) -> int:
     """The exit code for one of our errors."""
@@ -42,9 +73,35 @@ def exit_code(error: Error) -> int:
 
 
 def fail(error: Error) -> NoReturn:
-    """Say one sentence on standard error and end with the code of the table."""
-    typer.echo(f"{Path(sys.argv[0]).name}: {error.detail}", err=True)
-    raise typer.Exit(exit_code(error))
+    """Say one sentence on standard error, or one JSON object, and end with the code of the table."""
+    code = exit_code(error)
+    text = f"{Path(sys.argv[0]).name}: {error.detail}"
+    if _json.get():
+        value = {"error": error.detail, "exit_code": code, "retryable": error.retryable}
+        text = json.dumps(value, ensure_ascii=False)
+    typer.echo(text, err=True)
+    raise typer.Exit(code)
+
+
+def main(app: typer.Typer) -> None:
+    """The entry point of a command: also what it cannot say is one sentence and an exit code."""
+    try:
+        app()
+    except OSError as error:
+        # Whatever else the system refuses has a sentence of its own at its port.
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            # What is left in the buffer would fail once more when Python ends.
+            os.dup2(nowhere.fileno(), 1)
+        place = error.filename or "standard output"
+        reason = error.strerror or type(error).__name__
+        print(f"{Path(sys.argv[0]).name}: {place} cannot be written: {reason}; give it room", file=sys.stderr)
+        sys.exit(FAILED)
+
+
+def note(text: str) -> None:
+    """Something on the way that a person may want to know; a program that asked for JSON does not."""
+    if not _json.get():
+        typer.echo(text, err=True)
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

@@ -6,7 +6,7 @@ TLS hides metadata from the network, nothing more: what handfast protects does n
 import ssl
 from pathlib import Path
 
-from handfast.core.errors import LinkError, LocalError
+from handfast.core.errors import LocalError
 
 
 def client_context(
@@ -19,7 +19,7 @@ def client_context(
     """A context that trusts the PEM file `ca`, or the system's authorities without one.
 
     `certificate` and `key` are PEM files for a broker that asks for a client certificate; `key` may
-    be left out when `certificate` holds both. LinkError when a file cannot be read or used.
+    be left out when `certificate` holds both. LocalError when a file cannot be read or used.
     """
     if key is not None and certificate is None:
         raise LocalError("a client key was given without its certificate: name the certificate file too")
@@ -28,7 +28,7 @@ def client_context(
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=None if ca is None else str(ca))
     except (OSError, ValueError) as error:
-        raise LinkError(f"the CA file {ca} should hold PEM certificates: {_reason(error)}") from error
+        raise LocalError(f"the CA file {ca} should hold PEM certificates: {_reason(error)}") from error
     context.minimum_version = minimum_version
     if certificate is not None:
         try:
@@ -37,7 +37,7 @@ def client_context(
                 str(certificate), None if key is None else str(key), password=_refuse_password
             )
         except (OSError, ValueError) as error:
-            raise LinkError(
+            raise LocalError(
                 f"the client certificate {certificate} and its key should be PEM files that belong together: "
                 f"{_reason(error)}"
             ) from error
@@ -47,7 +47,7 @@ def client_context(
 def server_context(*, certificate: "str | Path | None", key: "str | Path | None" = None) -> ssl.SSLContext:
     """A context for a broker of our own; `certificate` and `key` as for `client_context`.
 
-    LocalError without a certificate, LinkError when a file cannot be read or used.
+    LocalError without a certificate, and when a file cannot be read or used.
     """
     if certificate is None:
         raise LocalError("a broker with TLS needs a certificate: name its PEM file, and that of its key")
@@ -58,7 +58,7 @@ def server_context(*, certificate: "str | Path | None", key: "str | Path | None"
             str(certificate), None if key is None else str(key), password=_refuse_password
         )
     except (OSError, ValueError) as error:
-        raise LinkError(
+        raise LocalError(
             f"the certificate {certificate} should be a PEM file that belongs to its key: {_reason(error)}"
         ) from error
     return context

@@ -341,13 +341,13 @@ async def test_contradictions_are_refused(tmp_path: Path) -> None:
 
 
 async def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LinkError, match=r"ca\.pem should hold PEM certificates: no such file"):
+    with pytest.raises(LocalError, match=r"ca\.pem should hold PEM certificates: no such file"):
         client_context(ca=tmp_path / "ca.pem")
     broken = tmp_path / "broken.pem"
     broken.write_text("not PEM")
-    with pytest.raises(LinkError, match=r"broken\.pem should hold PEM"):
+    with pytest.raises(LocalError, match=r"broken\.pem should hold PEM"):
         client_context(ca=broken)
-    with pytest.raises(LinkError, match="belong together"):
+    with pytest.raises(LocalError, match="belong together"):
         client_context(certificate=broken)
 
 

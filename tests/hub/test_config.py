@@ -60,7 +60,7 @@ def test_paths_are_relative_to_the_file_and_urls_are_left_alone(tmp_path: Path) 
         ('name = "x"\nmqtt = 1', "hub.toml: 'mqtt' is 1: expected a table"),
         (
             'name = "x"\n[mqtt]\nport = 70000',
-            "hub.toml: 'mqtt.port' is 70000: Input should be less than or equal to 65535",
+            "hub.toml: 'mqtt.port' is 70000: it should be less than or equal to 65535",
         ),
     ],
 )

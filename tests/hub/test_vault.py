@@ -73,7 +73,7 @@ def test_a_damaged_master_key_is_one_sentence_without_the_key(tmp_path: Path, co
 def test_a_missing_master_key_and_a_missing_folder_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(KeystoreError, match="no master key at"):
         load_master_key(tmp_path / "master.key")
-    with pytest.raises(KeystoreError, match="cannot create"):
+    with pytest.raises(KeystoreError, match="cannot write"):
         create_master_key(tmp_path / "nowhere" / "master.key")
 
 

@@ -136,6 +136,16 @@ async def test_a_reset_that_the_power_interrupts_leaves_no_device() -> None:
         assert store.values == {}
 
 
+async def test_what_such_a_reset_left_is_not_the_next_identitys() -> None:
+    host = _host()
+    await _create(host)
+    for name in ("session", "refused"):
+        host.keystore.save(name, b"of the old identity")
+    host.keystore.erase("identity")
+    await _create(host)
+    assert sorted(host.keystore.values) == ["hub", "identity"]
+
+
 def _host() -> MemoryHost:
     return MemoryHost(crypto, FakeClock(), b"one")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from handfast_cpython import terminal
 from handfast_hub.cli import broker, devices, service, setup, tokens, traffic
 from handfast_hub.cli import config as config_commands
 from handfast_hub.cli.options import Options
@@ -56,4 +57,4 @@ def options(
 
 def main() -> None:
     """The entry point of the command."""
-    app()
+    terminal.main(app)

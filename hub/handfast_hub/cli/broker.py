@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from handfast.core.errors import Error, LocalError
-from handfast_cpython.terminal import fail, show_json
-from handfast_hub.cli.options import Json, options
+from handfast_cpython.terminal import Json, fail, show_json
+from handfast_hub.cli.options import options
 
 SECTION = """\
 [mqtt]

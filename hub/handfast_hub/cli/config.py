@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from handfast_cpython.terminal import show_json
-from handfast_hub.cli.options import Json, options
+from handfast_cpython.terminal import Json, show_json
+from handfast_hub.cli.options import options
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

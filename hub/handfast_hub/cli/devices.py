@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from handfast.core.errors import LocalError
-from handfast_cpython.terminal import fail, show_json
-from handfast_hub.cli.options import Json, Reference, known_device, options, show_table, thumbprint_of, when
+from handfast_cpython.terminal import Json, fail, show_json
+from handfast_hub.cli.options import Reference, known_device, options, show_table, thumbprint_of, when
 
 if TYPE_CHECKING:
     from handfast.ports import Crypto
@@ -118,7 +118,7 @@ def revoke(
 def events(
     context: typer.Context,
     device: Annotated[str | None, typer.Option(help="Only what is about this device.")] = None,
-    last: Annotated[int, typer.Option(help="How many, the newest.")] = 100,
+    last: Annotated[int, typer.Option(min=1, help="How many, the newest.")] = 100,
     json: Json = False,
 ) -> None:
     """Show the audit log, oldest first."""

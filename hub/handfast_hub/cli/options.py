@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 Reference = Annotated[
     str,
     typer.Argument(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from handfast.core.errors import LocalError
-from handfast_cpython.terminal import FAILED, fail, run, show_json, show_qr
-from handfast_hub.cli.options import Json, options, show_table
+from handfast.core.errors import Error, LocalError
+from handfast_cpython.terminal import FAILED, Json, fail, run, show_json, show_qr
+from handfast_hub.cli.options import options, show_table
 
 if TYPE_CHECKING:
     from handfast_hub.config import HubConfig
@@ -129,16 +129,16 @@ def restore(
 
 def _write_configuration(path: Path, name: str) -> None:
     from handfast_hub.config import NAME
+    from handfast_hub.vault import create_file
 
     if re.fullmatch(NAME, name) is None:
         fail(
             LocalError(f"a name has letters, digits, dots, dashes and underscores, at most 63; got {name!r}")
         )
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(CONFIGURATION.format(name=name))
+        create_file(path, CONFIGURATION.format(name=name).encode(), 0o666)
     except OSError as error:
-        fail(LocalError(f"cannot write {path}: {error.strerror}"))
+        fail(Error(f"cannot write {path}: {error.strerror}; see its folder and disk"))
 
 
 async def _init(config: "HubConfig", path: Path) -> Made:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from handfast.core.errors import LocalError
-from handfast_cpython.terminal import fail, show_json, show_qr
-from handfast_hub.cli.options import Json, options, seconds, show_table, when
+from handfast_cpython.terminal import Json, fail, show_json, show_qr
+from handfast_hub.cli.options import options, seconds, show_table, when
 
 if TYPE_CHECKING:
     from handfast.core.codes import Token

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from handfast.core.errors import LinkTimeout, LocalError
-from handfast_cpython.terminal import fail, show_json
+from handfast_cpython.terminal import Json, JsonLines, fail, show_json
 from handfast_hub.cli.options import (
-    Json,
     Reference,
     known_device,
     options,
@@ -41,8 +40,8 @@ def listen(
     after: Annotated[
         int | None, typer.Option(help="Begin after the reading with this number; 0 shows all that are kept.")
     ] = None,
-    count: Annotated[int | None, typer.Option(help="End after this many.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    count: Annotated[int | None, typer.Option(min=1, help="End after this many.")] = None,
+    json: JsonLines = False,
 ) -> None:
     """Show what devices send, as it is delivered. Ctrl-C ends it."""
 
@@ -111,7 +110,7 @@ def send(
 
 def commands(
     context: typer.Context,
-    last: Annotated[int, typer.Option(help="How many, the newest.")] = 100,
+    last: Annotated[int, typer.Option(min=1, help="How many, the newest.")] = 100,
     json: Json = False,
 ) -> None:
     """List commands and their answers, oldest first."""

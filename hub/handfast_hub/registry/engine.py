@@ -12,9 +12,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from handfast.core.errors import Error
+from handfast.core.errors import Error, LocalError
 
 # How long a transaction waits for another process. Writers hold the lock for milliseconds.
 LOCK_SECONDS = 5.0
@@ -45,7 +45,7 @@ def database_url(database: str) -> str:
 
 def database_file(database: str) -> Path | None:
     """The file of a SQLite database, or None when it is something else."""
-    url = make_url(database_url(database))
+    url = _url(database)
     if url.get_backend_name() != "sqlite" or not url.database:
         return None
     return Path(url.database)
@@ -53,9 +53,9 @@ def database_file(database: str) -> Path | None:
 
 def open_engine(database: str) -> Engine:
     """An engine whose transactions take the write lock when they begin; no file is made."""
-    url = make_url(database_url(database))
+    url = _url(database)
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
+        return _open_server(url)
     # mode=rw: a mistyped path must not become an empty database.
     location = f"file:{Path(url.database or '').resolve()}?mode=rw"
     engine = sa.create_engine(
@@ -68,6 +68,29 @@ def open_engine(database: str) -> Engine:
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _url(database: str) -> URL:
+    try:
+        return make_url(database_url(database))
+    except (exc.ArgumentError, ValueError):
+        raise LocalError(
+            "'database' in hub.toml should be the path of a file or a URL such as postgresql://host/name"
+        ) from None
+
+
+def _open_server(url: URL) -> Engine:
+    try:
+        return sa.create_engine(url, pool_pre_ping=True)
+    except exc.NoSuchModuleError:
+        raise LocalError(
+            f"'database' in hub.toml begins {url.drivername}://, which is no database known here;"
+            " give the path of a file, or postgresql://"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise LocalError(
+            f"'database' in hub.toml needs the Python package {error.name}; install it, or give a file"
+        ) from None
 
 
 def create_database(database: str) -> None:

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from handfast.core.codes import Token
+from handfast.core.constants import MAX_PLAINTEXT
 from handfast.core.errors import LocalError
+from handfast.core.plaintexts import encode_request
 from handfast.core.topics import DEVICE_ID_LENGTH
 from handfast.ports import Crypto
 from handfast_hub.registry import decisions
@@ -179,6 +181,13 @@ def queue_commands(connection: Connection, items: Sequence[NewCommand]) -> list[
             continue
         if item.expires_at <= item.now:
             outcomes.append(LocalError("a command must expire in the future"))
+            continue
+        size = len(encode_request(item.data))
+        if size > MAX_PLAINTEXT:
+            room = MAX_PLAINTEXT - size + len(item.data)
+            outcomes.append(
+                LocalError(f"a command has at most {room} bytes, this has {len(item.data)}; send it in parts")
+            )
             continue
         number = connection.scalar(
             sa.insert(commands)

@@ -125,10 +125,16 @@ def _encode(crypto: "Crypto", kind: int, content: bytes) -> str:
 
 def _decode(crypto: "Crypto", kinds: "tuple[int, ...]", text: str) -> "tuple[int, bytes]":
     expected = _KINDS[kinds[0]][0]
+    digits = text.replace("-", "").replace(" ", "")
     # Only ASCII letters have a case here: CPython's lower() would make a 'k' of the Kelvin sign.
-    if any(ord(character) > 127 for character in text):
-        raise DecodeError("a %s has the characters A-Z and 2-7 only" % expected)
-    data = b32decode(text.replace("-", "").replace(" ", "").lower())
+    if any(ord(character) > 127 or character.lower() not in _VALUES for character in digits):
+        raise DecodeError("a %s has the characters A-Z and 2-7 only; compare it with the original" % expected)
+    if len(digits) not in [_characters(kind) for kind in _KINDS]:
+        raise DecodeError(
+            "a %s has %d characters, not %d; compare it with the original"
+            % (expected, _characters(kinds[0]), len(digits))
+        )
+    data = b32decode(digits.lower())
     if not data or data[0] not in _KINDS:
         raise DecodeError("this is not a %s; compare it with the original" % expected)
     name, length, check_length = _KINDS[data[0]]
