@@ -33,7 +33,7 @@ SOCKET_OPTIONS = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
 # What fails is raised as an error of ours; the library need not say it a second time.
 _LOG = logging.getLogger("handfast.mqtt")
-_LOG.setLevel(logging.ERROR)
+_LOG.setLevel(logging.CRITICAL)
 
 
 class MqttLink:

@@ -1,4 +1,4 @@
-"""aiomqtt 2.5 with three of its edges taken off: late registration, sockets left open, hasty goodbyes."""
+"""aiomqtt 2.5 with its edges taken off: late registration, deaf waits, sockets left open, hasty goodbyes."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,18 @@ class Client(aiomqtt.Client):
     """aiomqtt 2.5 registers a socket for writing in a later turn of the loop, when it may be closed.
 
     Then the loop reports a bad file descriptor, or worse: its number belongs to another connection.
+    And when the broker hangs up before it has accepted us, it waits for its timeout all the same.
     """
+
+    def _on_disconnect(self, *arguments: Any) -> None:
+        self._loop.call_soon_threadsafe(self._hung_up)
+        super()._on_disconnect(*arguments)
+
+    def _hung_up(self) -> None:
+        if not self._connected.done():
+            self._connected.set_exception(
+                aiomqtt.MqttError("it closed the connection at once; does it speak TLS on that port, or not?")
+            )
 
     def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
         self._loop.call_soon_threadsafe(self._register_write, client, sock)

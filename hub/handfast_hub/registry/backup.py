@@ -86,6 +86,8 @@ def backup(config: HubConfig, target: Path) -> int:
     if target.exists():
         raise RegistryError(f"{target} exists already and was left as it is; name a new file")
     part = target.with_name(target.name + ".part")
+    # Of a backup that was killed.
+    part.unlink(missing_ok=True)
     _copy(source, part)
     try:
         part.replace(target)
