@@ -7,14 +7,14 @@ from handfast.core.errors import Error, LocalError
 from handfast_micropython.clock import Clock
 from handfast_micropython.crypto import Crypto
 from handfast_micropython.entropy import Entropy
-from handfast_micropython.keystore import Keystore
+from handfast_micropython.keystore import PATH, Keystore
 from handfast_micropython.qrng import open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.ports import QuantumSource
 
-PATH = "/handfast"
+__all__ = ("PATH", "Board", "unique_id")
 
 
 class Board:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
         def remove(self, name: str) -> None: ...
 
 
+# No name of a module: a board looks for `import handfast` in / first, and a folder of that name there would
+# hide the package in /lib and the frozen one.
+PATH = "/handfast-keys"
 MAGIC = b"hfks"
 VERSION = 1
 KIND_VALUE = 0
@@ -78,7 +81,7 @@ def decode_slot(record: bytes) -> Slot:
 class Keystore:
     """The Keystore port over a folder of the flash. One program at a time."""
 
-    def __init__(self, path: str = "/handfast", folder: "Folder | None" = None) -> None:
+    def __init__(self, path: str = PATH, folder: "Folder | None" = None) -> None:
         """Open or make the folder `path`; `folder` stands in for the flash file system. KeystoreError."""
         self._path = path
         # Slots whose last write failed: what they say may be in memory and not in the flash.

@@ -53,6 +53,14 @@ def test_a_board_has_the_source_that_it_was_given() -> None:
     assert board_module.unique_id() == b""
 
 
+def test_the_folder_of_the_keystore_hides_no_package() -> None:
+    """A board imports from / before /lib and before what is frozen, and a bare folder counts there."""
+    for package in ("handfast", "handfast_micropython"):
+        assert board_module.PATH.strip("/") != package
+    # No import statement can spell it.
+    assert "-" in board_module.PATH
+
+
 async def test_a_board_lets_go_of_source_and_keystore() -> None:
     source = Source()
     board = Board(keystore=flash(), qrng=source)
