@@ -55,8 +55,9 @@ bench: $(VENV)/test.stamp ## the numbers of docs/benchmarks.md
 soak: $(VENV)/test.stamp ## property and end-to-end tests for an hour, or SECONDS=...
 	@$(RUN) tests/soak.py $(SECONDS)
 
-firmware: $(VENV)/test.stamp ## the MicroPython for the tests, built from source
+firmware: $(VENV)/test.stamp ## the MicroPython for the tests and for an emulated board, built from source
 	@$(RUN) firmware_micropython/unix/build_unix_port.py
+	@$(RUN) firmware_micropython/qemu/build_qemu_port.py
 
 lock: ## write constraints.txt anew from the newest versions
 	@rm -rf .build/lock

@@ -32,3 +32,12 @@ fi
 if [ $root = yes ] && [ "$(uname -m)" = x86_64 ] && ! makes_32_bit; then
     install gcc-multilib || echo "no gcc-multilib: the tests under a 32-bit MicroPython will be skipped"
 fi
+
+# The emulated board: its compiler and its emulator; without them those tests are skipped.
+missing=""
+command -v arm-none-eabi-gcc >/dev/null 2>&1 || missing="$missing gcc-arm-none-eabi libnewlib-arm-none-eabi"
+command -v qemu-system-arm >/dev/null 2>&1 || missing="$missing qemu-system-arm"
+if [ -n "$missing" ]; then
+    # shellcheck disable=SC2086
+    [ $root = yes ] && install $missing || echo "no$missing: the tests on the emulated board will be skipped"
+fi

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from build_unix_port import BuildError, source_list, unix_port
+from build_unix_port import unix_port
+from micropython_build import BuildError, source_list
 
 
 def etc(folder: Path, files: dict[str, str]) -> Path:
