@@ -9,9 +9,18 @@ keccak_bytecode  aes_bytecode  ghash_bytecode  buffers_bytecode   and in bytecod
 
 board  clock  keystore  flash  configuration      the bundle for a Device; what it keeps
 entropy  qrng  qrng_serial  qrng_system  qrng_second  serial_port   random bytes, and where they come from
-mqtt  mqtt_client  uart  wifi                     ways to the hub
+mqtt  mqtt_client  mqtt_serial  uart  wifi                     ways to the hub
 main                                              what runs at boot
 """
+
+import gc
+
+# Collect after so many bytes, from the first import on. Else the first collection comes when the heap is
+# full, and what lives long lies everywhere between what does not: nothing large finds a place again.
+THRESHOLD = 8192
+
+if hasattr(gc, "threshold"):
+    gc.threshold(THRESHOLD)
 
 _PLACES = {"Board": "board", "MqttLink": "mqtt", "UartLink": "uart"}
 

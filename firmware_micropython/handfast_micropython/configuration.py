@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 NAME = "configuration"
 # Every entry: its type, and what it is when nobody says.
 ENTRIES = {
-    "broker": (str, ""),  # host name or address
+    "broker": (str, ""),  # host name or address, or uart:NUMBER for a serial line to it
     "port": (int, 1883),  # of the broker
     "username": (str, ""),  # at the broker
     "password": (str, ""),

@@ -64,11 +64,18 @@ def link(keystore: Keystore) -> MqttLink:
     async def join() -> None:
         await wifi.connect(keystore)
 
+    broker = str(values["broker"])
+    opener = None
+    if broker.startswith("uart:"):
+        from handfast_micropython.mqtt_serial import SerialBroker
+
+        opener, broker = SerialBroker(broker).open, ""
     return MqttLink(
-        str(values["broker"]),
+        broker,
         port=int(str(values["port"])),
         username=str(values["username"]) or None,
         password=str(values["password"]) or None,
+        opener=opener,
         before=join,
     )
 

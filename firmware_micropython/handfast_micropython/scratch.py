@@ -8,6 +8,10 @@ from array import array
 
 from handfast_micropython.buffers import zero_words
 
+# What is taken at the first time: enough to sign with ML-DSA-65, which comes last in a handshake, when the
+# heap is in pieces. 14 KB.
+FIRST = 14 * 256
+
 # Read through a list, so that no function needs `global`.
 _memory = [array("I")]
 
@@ -15,9 +19,9 @@ _memory = [array("I")]
 def words(count: int) -> "memoryview[int]":
     """`count` words of 32 bits, whatever is in them; they are the same ones at every call."""
     if len(_memory[0]) < count:
-        # Let go of the old ones first: both together might not fit.
+        # Let go of the old ones first: both together might not fit, nor would a copy of the new ones.
         _memory[0] = array("I")
-        _memory[0] = array("I", bytes(4 * count))
+        _memory[0] = array("I", range(max(count, FIRST)))
     return memoryview(_memory[0])[:count]
 
 
