@@ -13,59 +13,21 @@ from handfast.core.constants import MAX_DEPTH
 from handfast.core.errors import DecodeError, LocalError
 
 _SIMPLE = {20: False, 21: True, 22: None}
-# Bytes of a long argument, and the smallest that needs as many.
-_LONG_ARGUMENTS = ((1, 24), (2, 0x100), (4, 0x10000), (8, 0x100000000))
 # Every byte once: a slice of it is the cheapest way to a byte string of one byte.
 _OCTETS = bytes(range(256))
 
 
-def encode(value: object) -> bytes:
-    """The one encoding of `value`; LocalError when it has none."""
-    return _encoded(value, 0)
-
-
-def encode_sequence(*values: object) -> bytes:
-    """The values one after another: a CBOR sequence (RFC 8742)."""
-    return b"".join([_encoded(value, 0) for value in values])
-
-
-def decode(data: "bytes | bytearray | memoryview") -> object:
-    """The value of exactly one item that takes all of `data`; DecodeError otherwise."""
-    source = data if isinstance(data, bytes) else bytes(data)
-    value, end = _item(source, 0, 0)
-    if end != len(source):
-        raise DecodeError("one CBOR item was expected, %d bytes follow it" % (len(source) - end))
-    return value
-
-
-def decode_sequence(data: "bytes | bytearray | memoryview") -> "list[object]":
-    """The values of a CBOR sequence, [] for no bytes; DecodeError for anything else."""
-    source = data if isinstance(data, bytes) else bytes(data)
-    values = []
-    at = 0
-    while at < len(source):
-        value, at = _item(source, at, 0)
-        values.append(value)
-    return values
-
-
-def take(data: bytes) -> "tuple[object, bytes, bytes]":
-    """(value, its bytes, what follows) of the first item of a sequence; DecodeError.
-
-    The encoding of a value is the bytes that it came in, so nobody has to encode it again.
-    """
-    value, end = _item(data, 0, 0)
-    return value, data[:end], data[end:]
-
-
-def _encoded(value: object, depth: int) -> bytes:
-    # An enrolment costs the hub a hundred short strings and small numbers: they come first.
+def encode(value: object, depth: int = 0) -> bytes:
+    """The one encoding of `value`; LocalError when it has none. `depth` arrays and maps are around it."""
+    # An enrolment costs the hub a hundred byte strings and small numbers: they come first.
     if type(value) is bytes:
         size = len(value)
         if size < 24:
             return _OCTETS[0x40 + size : 0x41 + size] + value
         if size < 0x100:
             return b"\x58" + _OCTETS[size : size + 1] + value
+        if size < 0x10000:
+            return b"\x59" + size.to_bytes(2, "big") + value
         return _head(0x40, size) + value
     if type(value) is int:
         return _OCTETS[value : value + 1] if 0 <= value < 24 else _integer(value)
@@ -74,7 +36,7 @@ def _encoded(value: object, depth: int) -> bytes:
             raise LocalError("arrays and maps nest at most %d deep" % MAX_DEPTH)
         if isinstance(value, dict):
             return _encoded_map(value, depth + 1)
-        elements = [_encoded(element, depth + 1) for element in value]
+        elements = [encode(element, depth + 1) for element in value]
         return _head(0x80, len(value)) + b"".join(elements)
     if isinstance(value, str):
         raw = _utf8(value)
@@ -86,8 +48,37 @@ def _encoded(value: object, depth: int) -> bytes:
     if isinstance(value, int):
         return _integer(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return _encoded(bytes(value), depth)
+        return encode(bytes(value))
     raise LocalError("no CBOR for a value of type %s" % type(value).__name__)
+
+
+def encode_sequence(*values: object) -> bytes:
+    """The values one after another: a CBOR sequence (RFC 8742)."""
+    return b"".join([encode(value) for value in values])
+
+
+def decode(data: "bytes | bytearray | memoryview") -> object:
+    """The value of exactly one item that takes all of `data`; DecodeError otherwise."""
+    source = data if isinstance(data, bytes) else bytes(data)
+    value, end = read(source, 0)
+    if end != len(source):
+        raise DecodeError("one CBOR item was expected, %d bytes follow it" % (len(source) - end))
+    return value
+
+
+def decode_sequence(data: "bytes | bytearray | memoryview") -> "list[object]":
+    """The values of a CBOR sequence, [] for no bytes; DecodeError for anything else."""
+    source = data if isinstance(data, bytes) else bytes(data)
+    return _elements(source, 0, len(source), 0)[0]
+
+
+def take(data: bytes) -> "tuple[object, bytes, bytes]":
+    """(value, its bytes, what follows) of the first item of a sequence; DecodeError.
+
+    The encoding of a value is the bytes that it came in, so nobody has to encode it again.
+    """
+    value, end = read(data, 0)
+    return value, data[:end], data[end:]
 
 
 def _integer(value: int) -> bytes:
@@ -101,10 +92,10 @@ def _encoded_map(value: "dict[object, object]", depth: int) -> bytes:
     for key in value:
         if isinstance(key, bool) or not isinstance(key, (int, str, bytes)):
             raise LocalError("a map key is int, str or bytes, not %s" % type(key).__name__)
-        pairs.append((_encoded(key, depth), value[key]))
+        pairs.append((encode(key, depth), value[key]))
     # No two keys have one encoding, so the elements beside them are never compared.
     pairs.sort()
-    return _head(0xA0, len(pairs)) + b"".join([key + _encoded(element, depth) for key, element in pairs])
+    return _head(0xA0, len(pairs)) + b"".join([key + encode(element, depth) for key, element in pairs])
 
 
 def _head(major: int, argument: int) -> bytes:
@@ -120,70 +111,101 @@ def _head(major: int, argument: int) -> bytes:
     return _OCTETS[major + 27 : major + 28] + argument.to_bytes(8, "big")
 
 
-def _item(data: bytes, at: int, depth: int) -> "tuple[object, int]":
-    """The item at `at` and where the next one begins; `depth` arrays and maps are around it."""
+def read(data: bytes, at: int, depth: int = 0) -> "tuple[object, int]":
+    """The item at `at` and where the next one begins; `depth` arrays and maps are around it. DecodeError."""
     try:
         first = data[at]
+        at += 1
+        if first < 24:
+            return first, at
+        argument = first & 31
+        if argument > 23:
+            if argument > 27 or first > 0xDF:
+                raise DecodeError("indefinite lengths, floats and reserved CBOR heads are not in use")
+            if argument == 24:
+                argument = data[at]
+                at += 1
+                shortest = argument > 23
+            elif argument == 25:
+                argument = data[at] << 8 | data[at + 1]
+                at += 2
+                shortest = argument > 0xFF
+            else:
+                size = 4 if argument == 26 else 8
+                smallest = 0x10000 if argument == 26 else 0x100000000
+                # The last byte is looked at, so that a head which ends too early is found.
+                argument = int.from_bytes(data[at : at + size - 1], "big") << 8 | data[at + size - 1]
+                at += size
+                shortest = argument >= smallest
+            if not shortest:
+                raise DecodeError("a CBOR head is not in its shortest form")
     except IndexError:
         raise DecodeError("a CBOR item was expected, the bytes end")
-    at += 1
-    if first < 24:
-        return first, at
-    major = first >> 5
-    argument = first & 31
-    if argument > 23:
-        if argument > 27 or major == 7:
-            raise DecodeError("indefinite lengths, floats and reserved CBOR heads are not in use")
-        size, smallest = _LONG_ARGUMENTS[argument - 24]
-        end = at + size
-        argument = int.from_bytes(data[at:end], "big")
-        if argument < smallest or end > len(data):
-            raise DecodeError("a CBOR head is not in its shortest form, or the bytes end")
-        at = end
-    if major == 2:
-        end = at + argument
-        if end > len(data):
-            raise DecodeError("a CBOR byte string claims %d bytes, the bytes end" % argument)
-        return data[at:end], end
-    if major < 2:
-        return argument if major == 0 else -1 - argument, at
-    if major > 5:
-        if major == 6:
+    if first < 0x20:
+        return argument, at
+    if first < 0x40:
+        return -1 - argument, at
+    if first > 0xBF:
+        if first < 0xE0:
             raise DecodeError("CBOR tags are not in use")
         if argument not in _SIMPLE:
             raise DecodeError("of the simple values only false, true and null are in use")
         return _SIMPLE[argument], at
     # An element takes a byte at least, so a count that lies is refused before any work is done.
-    if argument > len(data) - at:
+    end = at + argument
+    if end > len(data):
         raise DecodeError("a CBOR item claims %d bytes or elements, the bytes end" % argument)
-    if major == 3:
-        end = at + argument
+    if first < 0x60:
+        return data[at:end], end
+    if first < 0x80:
         return _text(data[at:end]), end
     if depth == MAX_DEPTH:
         raise DecodeError("arrays and maps nest at most %d deep" % MAX_DEPTH)
-    if major == 5:
+    if first > 0x9F:
         return _map(data, at, argument, depth + 1)
-    elements = []
-    for _ in range(argument):
-        element, at = _item(data, at, depth + 1)
-        elements.append(element)
+    elements, at = _elements(data, at, argument, depth + 1)
+    if len(elements) != argument:
+        raise DecodeError("a CBOR array has %d elements, the bytes end" % argument)
     return elements, at
+
+
+def _elements(data: bytes, at: int, most: int, depth: int) -> "tuple[list[object], int]":
+    """The items from `at` on until there are `most` or the bytes end, and where the next one begins."""
+    values: "list[object]" = []
+    size = len(data)
+    while at < size and len(values) < most:
+        first = data[at]
+        # What most items are costs no call: small numbers and short byte strings.
+        if first < 24:
+            values.append(first)
+            at += 1
+        elif 0x40 <= first < 0x58:
+            end = at + first - 0x3F
+            if end > size:
+                raise DecodeError("a CBOR byte string claims %d bytes, the bytes end" % (first - 0x40))
+            values.append(data[at + 1 : end])
+            at = end
+        else:
+            value, at = read(data, at, depth)
+            values.append(value)
+    return values, at
 
 
 def _map(data: bytes, at: int, count: int, depth: int) -> "tuple[object, int]":
     entries: "dict[object, object]" = {}
     before = b""
     for _ in range(count):
-        start = at
+        encoded_key = data[at : at + 1]
         # Refused by its head: an array or a map could not become a key of the dict.
-        if data[start : start + 1] >= b"\x80":
+        if encoded_key >= b"\x80":
             raise DecodeError("a map key is an integer, a byte string or a text string")
-        key, at = _item(data, start, depth)
-        encoded_key = data[start:at]
+        key, end = read(data, at, depth)
+        if end != at + 1:
+            encoded_key = data[at:end]
         if encoded_key <= before:
             raise DecodeError("map keys stand in the order of their encoded bytes, each once")
         before = encoded_key
-        entries[key], at = _item(data, at, depth)
+        entries[key], at = read(data, end, depth)
     return entries, at
 
 
@@ -192,7 +214,7 @@ def _text(raw: bytes) -> str:
         text = str(raw, "utf-8")
     except UnicodeError:
         raise DecodeError("a text string is not UTF-8")
-    if not _well_formed(text, len(raw)):
+    if len(text) != len(raw) and not _well_formed(text, len(raw)):
         raise DecodeError("a text string is not UTF-8")
     return text
 
@@ -202,7 +224,7 @@ def _utf8(text: str) -> bytes:
         raw = text.encode("utf-8")
     except UnicodeError:
         raise LocalError("a text with lone surrogates has no UTF-8")
-    if not _well_formed(text, len(raw)):
+    if len(text) != len(raw) and not _well_formed(text, len(raw)):
         raise LocalError("a text with lone surrogates has no UTF-8")
     return raw
 
@@ -213,8 +235,6 @@ def _well_formed(text: str, length: int) -> bool:
     MicroPython checks only that lead and continuation bytes match; overlong forms, surrogates and
     numbers above U+10FFFF are found here.
     """
-    if len(text) == length:
-        return True
     for character in text:
         point = ord(character)
         if 0xD800 <= point < 0xE000 or point > 0x10FFFF:

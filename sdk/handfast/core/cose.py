@@ -4,7 +4,7 @@ ML-DSA keys are RFC 9964; the structures are RFC 9052 sections 4.4 and 5.3, with
 RFC 9528 sections 5.3 to 5.5 give them. EDHOC sends no whole COSE message, so there is none here.
 """
 
-from handfast.core.cbor import decode, encode, take
+from handfast.core.cbor import encode, read
 from handfast.core.constants import KEY_ALG, KEY_KID, KEY_KTY, KEY_PUB, KTY_AKP
 from handfast.core.errors import DecodeError
 from handfast.core.suites import SIGNATURES
@@ -16,6 +16,9 @@ _KEY = b"\xa4" + encode(KEY_KTY) + encode(KTY_AKP) + encode(KEY_KID)
 _NAMED = b"\xa3" + encode(KEY_KTY) + encode(KTY_AKP)
 _ALG = encode(KEY_ALG)
 _PUB = encode(KEY_PUB)
+# An array of four and one of three, each with the text that it begins with.
+_SIGNATURE1 = b"\x84" + encode("Signature1")
+_ENCRYPT0 = b"\x83" + encode("Encrypt0")
 
 
 def encode_key(algorithm: int, public_key: bytes, kid: bytes) -> bytes:
@@ -34,9 +37,17 @@ def decode_key(encoded: bytes) -> "tuple[int, bytes, bytes]":
     The algorithm is one of `suites.SIGNATURES` and the public key has its length. A private key
     (-2), another key type or any other parameter is refused.
     """
-    kid, _, rest = take(_after(_KEY, encoded))
-    algorithm, _, rest = take(_after(_ALG, rest))
-    public_key = decode(_after(_PUB, rest))
+    algorithm, public_key, kid, end = read_key(encoded, 0)
+    if end != len(encoded):
+        raise DecodeError("a COSE_Key was expected, %d bytes follow it" % (len(encoded) - end))
+    return algorithm, public_key, kid
+
+
+def read_key(data: bytes, at: int) -> "tuple[int, bytes, bytes, int]":
+    """decode_key for the COSE_Key at `at`, and where what follows it begins."""
+    kid, at = read(data, _after(_KEY, data, at))
+    algorithm, at = read(data, _after(_ALG, data, at))
+    public_key, at = read(data, _after(_PUB, data, at))
     if type(algorithm) is not int or algorithm not in SIGNATURES:
         raise DecodeError("a COSE_Key here is for one of the algorithms %s" % sorted(SIGNATURES))
     row = SIGNATURES[algorithm]
@@ -44,13 +55,14 @@ def decode_key(encoded: bytes) -> "tuple[int, bytes, bytes]":
         raise DecodeError("a public key of %s has %d bytes" % (row.name, row.public_key))
     if not isinstance(kid, bytes):
         raise DecodeError("the kid of a COSE_Key is a byte string")
-    return algorithm, public_key, kid
+    return algorithm, public_key, kid, at
 
 
-def _after(start: bytes, data: bytes) -> bytes:
-    if data[: len(start)] != start:
+def _after(start: bytes, data: bytes, at: int) -> int:
+    end = at + len(start)
+    if data[at:end] != start:
         raise DecodeError("a COSE_Key here has the type AKP (7) and exactly kid, alg and pub beside it")
-    return data[len(start) :]
+    return end
 
 
 def sig_structure(id_cred: bytes, th: bytes, cred: bytes, ead: bytes, mac: bytes) -> bytes:
@@ -59,7 +71,7 @@ def sig_structure(id_cred: bytes, th: bytes, cred: bytes, ead: bytes, mac: bytes
     `id_cred` and `cred` are encoded CBOR items, `ead` is the encoded EAD_x (b"" when absent); they
     go in unchanged (RFC 9528 sections 5.3.2 and 5.4.2).
     """
-    return encode(["Signature1", id_cred, encode(th) + cred + ead, mac])
+    return _SIGNATURE1 + encode(id_cred) + encode(encode(th) + cred + ead) + encode(mac)
 
 
 def enc_structure(protected: bytes, external_aad: bytes) -> bytes:
@@ -68,4 +80,4 @@ def enc_structure(protected: bytes, external_aad: bytes) -> bytes:
     `protected` is the encoded protected header (b"" when empty). In message_3 and message_4
     external_aad is TH_3 and TH_4 (RFC 9528 section 5.4.2).
     """
-    return encode(["Encrypt0", protected, external_aad])
+    return _ENCRYPT0 + encode(protected) + encode(external_aad)

@@ -12,7 +12,7 @@ could be made to believe that they share a session with somebody else.
 
 from collections import namedtuple
 
-from handfast.core.cbor import decode, encode, take
+from handfast.core.cbor import decode, encode, read, take
 from handfast.core.constants import (
     CLAIM_CNF,
     CLAIM_SUB,
@@ -22,7 +22,7 @@ from handfast.core.constants import (
     KID_LENGTH,
     MAX_SUBJECT,
 )
-from handfast.core.cose import decode_key, encode_key, encode_named
+from handfast.core.cose import encode_key, encode_named, read_key
 from handfast.core.errors import DecodeError, LocalError
 from handfast.core.identifiers import decode_identifier, encode_identifier
 from handfast.core.suites import SHA_256
@@ -61,18 +61,28 @@ def make_ccs(crypto: "Crypto", subject: str, algorithm: int, public_key: bytes) 
 
 def decode_ccs(crypto: "Crypto", encoded: bytes) -> Credential:
     """Read a peer's CCS; DecodeError unless it is exactly what make_ccs gives for its key."""
-    if encoded[: len(_CCS)] != _CCS:
-        raise DecodeError("a CCS here has exactly the claims sub and cnf")
-    subject, _, rest = take(encoded[len(_CCS) :])
-    if not isinstance(subject, str) or not 0 < len(subject.encode("utf-8")) <= MAX_SUBJECT:
-        raise DecodeError("the sub of a CCS is a text of 1 to %d bytes" % MAX_SUBJECT)
-    if rest[: len(_CNF)] != _CNF:
-        raise DecodeError("the cnf of a CCS holds exactly a COSE_Key")
-    algorithm, public_key, kid = decode_key(rest[len(_CNF) :])
+    subject, algorithm, public_key, kid, end = _read_ccs(encoded, 0)
+    if end != len(encoded):
+        raise DecodeError("one CCS was expected, %d bytes follow it" % (len(encoded) - end))
     tp = thumbprint(crypto, algorithm, public_key)
     if kid != tp[:KID_LENGTH]:
         raise DecodeError("the kid of a COSE_Key is the first 8 bytes of its thumbprint")
     return Credential(encoded, subject, algorithm, public_key, tp, kid)
+
+
+def _read_ccs(data: bytes, at: int) -> "tuple[str, int, bytes, bytes, int]":
+    """(subject, algorithm, public_key, kid, end) of the CCS at `at`; the kid is not compared yet."""
+    start, at = at, at + len(_CCS)
+    if data[start:at] != _CCS:
+        raise DecodeError("a CCS here has exactly the claims sub and cnf")
+    subject, at = read(data, at)
+    if not isinstance(subject, str) or not 0 < len(subject.encode("utf-8")) <= MAX_SUBJECT:
+        raise DecodeError("the sub of a CCS is a text of 1 to %d bytes" % MAX_SUBJECT)
+    start, at = at, at + len(_CNF)
+    if data[start:at] != _CNF:
+        raise DecodeError("the cnf of a CCS holds exactly a COSE_Key")
+    algorithm, public_key, kid, at = read_key(data, at)
+    return subject, algorithm, public_key, kid, at
 
 
 def id_cred_by_kid(credential: Credential) -> bytes:
@@ -99,6 +109,19 @@ def credential_in(crypto: "Crypto", id_cred: bytes) -> "Credential | None":
     DecodeError when the CCS is not one of ours.
     """
     return decode_ccs(crypto, id_cred[2:]) if id_cred[:2] == _BY_VALUE else None
+
+
+def take_id_cred(data: bytes) -> "tuple[bytes, bytes]":
+    """(encoded ID_CRED_x, what follows) of a plaintext that begins with ID_CRED_x or its kid. DecodeError."""
+    if data[:2] == _BY_VALUE:
+        try:
+            # One of our own credentials needs no dict of it.
+            end = _read_ccs(data, 2)[4]
+            return data[:end], data[end:]
+        except DecodeError:
+            pass
+    item, encoded, rest = take(data)
+    return decode_id_cred_field(item, encoded), rest
 
 
 def encode_id_cred_field(id_cred: bytes) -> bytes:

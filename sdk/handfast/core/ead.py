@@ -26,6 +26,7 @@ from handfast.core.constants import (
     EAD_TOKEN,
     EAD_VERSION,
     GATE_BY_HUB_ID,
+    GATE_BY_TOKEN,
     GATE_MAC_LENGTH,
     MAX_DEVINFO,
     POP_LENGTH,
@@ -93,8 +94,8 @@ def encode_rootr(item: RootR) -> "tuple[int, bytes]":
     """ROOTR for EAD_4; critical. The map at its end is reserved."""
     if not _bytes(item.device_id, DEVICE_ID_LENGTH) or not _uint(item.epoch, 2**16):
         raise LocalError("ROOTR gives a device_id of 8 bytes and an epoch of 0 to 65535")
-    value = cbor.encode([EAD_VERSION, item.attempt, item.r_h, item.device_id, item.epoch, {}])
-    return -EAD_ROOTR, value
+    start = b"\x86\x01" + cbor.encode(item.attempt) + cbor.encode(item.r_h) + cbor.encode(item.device_id)
+    return -EAD_ROOTR, start + cbor.encode(item.epoch) + b"\xa0"
 
 
 def encode_status(item: Status) -> "tuple[int, bytes]":
@@ -109,20 +110,29 @@ def _bytes(value: object, length: int) -> bool:
 
 
 def _uint(value: object, limit: int) -> bool:
-    # bool is an int in Python and a different type in CBOR.
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit
+    # type() and not isinstance(): bool is an int in Python and a different type in CBOR.
+    return type(value) is int and 0 <= value < limit
 
 
 def _array(value: bytes, name: str, length: int) -> "list[object]":
     items = cbor.decode(value)
-    if not isinstance(items, list) or len(items) != length or not _uint(items[0], 2**32):
+    if not isinstance(items, list) or len(items) != length or type(items[0]) is not int:
         raise DecodeError("%s is an array of %d that begins with its version" % (name, length))
     if items[0] != EAD_VERSION:
         raise DecodeError("%s has version 1, this is version %d" % (name, items[0]))
     return items
 
 
+# An item of fixed form has one encoding, so a hub can compare the heads at their places and cut out
+# what stands between. Bytes of another form go the long way and are told what is wrong with them.
+_GATE_BY_TOKEN = b"\x85\x01\x01\x00\x50", b"\x85\x01\x01\x01\x50"
+_TOKEN = b"\x83\x01\x48"
+_ROOTC = b"\x84\x01\x50"
+
+
 def _decode_gate(value: bytes) -> Gate:
+    if len(value) == 30 and value[:5] in _GATE_BY_TOKEN and value[21] == 0x48:
+        return Gate(GATE_BY_TOKEN, value[3], value[5:21], value[22:])
     _, kind, want, mac, token_id = _array(value, "GATE", 5)
     if not (_uint(kind, 2) and _uint(want, 2) and _bytes(mac, GATE_MAC_LENGTH)):
         raise DecodeError("GATE holds kind 0 or 1, want 0 or 1 and a MAC of 16 bytes")
@@ -132,6 +142,8 @@ def _decode_gate(value: bytes) -> Gate:
 
 
 def _decode_token(value: bytes) -> TokenProof:
+    if len(value) == 45 and value[:3] == _TOKEN and value[11:13] == b"\x58\x20":
+        return TokenProof(value[3:11], value[13:])
     _, token_id, pop = _array(value, "TOKEN", 3)
     if not (_bytes(token_id, TOKEN_ID_LENGTH) and _bytes(pop, POP_LENGTH)):
         raise DecodeError("TOKEN holds a token_id of 8 bytes and a proof of 32 bytes")
@@ -154,13 +166,18 @@ def _check_entropy(entry: object) -> None:
     """DecodeError unless `entry` has the form of what Entropy.report (handfast.ports) gives."""
     if isinstance(entry, list) and len(entry) == 7:
         kind, model, claim, health, alarms, drawn, _ = entry
-        numbers = all(_uint(number, 2**64) for number in (kind, claim, health, alarms, drawn))
-        if numbers and isinstance(model, str):
-            return
+        for number in (kind, claim, health, alarms, drawn):
+            if not _uint(number, 2**64):
+                break
+        else:
+            if isinstance(model, str):
+                return
     raise DecodeError("DEVINFO tells of the entropy source by kind, model, four numbers and second sources")
 
 
 def _decode_rootc(value: bytes) -> RootC:
+    if len(value) == 54 and value[:3] == _ROOTC and value[19:22] == b"\xf6\x58\x20":
+        return RootC(value[3:19], None, value[22:])
     _, attempt, have, r_d = _array(value, "ROOTC", 4)
     if not (_bytes(attempt, ATTEMPT_LENGTH) and _bytes(r_d, ROOT_SECRET_LENGTH)):
         raise DecodeError("ROOTC holds an attempt of 16 bytes and r_D of 32 bytes")
@@ -205,17 +222,18 @@ def read_items(message: int, items: "list[tuple[int, bytes | None]]") -> "dict[i
     found: "dict[int, object]" = {}
     seen = []
     for label, value in items:
-        number = abs(label)
+        number = -label if label < 0 else label
         if number == EAD_PADDING:
             continue
         if number in seen:
             raise DecodeError("EAD_%d holds label %d twice" % (message, number))
         seen.append(number)
-        where, critical, decode = ITEMS.get(number, (0, False, None))
-        if where != message or decode is None:
+        known = ITEMS.get(number)
+        if known is None or known[0] != message:
             if label < 0:
                 raise DecodeError("EAD_%d holds the unknown critical item %d" % (message, number))
             continue
+        _, critical, decode = known
         if critical != (label < 0):
             raise DecodeError("EAD_%d: the sign of item %d is not the agreed one" % (message, number))
         if value is None:

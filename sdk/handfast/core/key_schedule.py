@@ -8,7 +8,7 @@ the EDHOC hash. `id_cred` and `cred` are encoded CBOR items, `ead` is the encode
 absent; all three go in unchanged.
 """
 
-from handfast.core.cbor import encode, encode_sequence
+from handfast.core.cbor import encode
 from handfast.core.constants import (
     KDF_IV_3,
     KDF_IV_4,
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from handfast.core.suites import Suite
     from handfast.ports import Crypto
 
-# What stands before and behind a context of at most 64 bytes, by (label, size, length).
-_AROUND: "dict[tuple[int, int, int], tuple[bytes, bytes]]" = {}
+# What stands before and behind a context, by (label, length). A peer who chooses the length of its
+# message_2 chooses the length of a keystream: nothing that long is kept.
+_AROUND: "dict[tuple[int, int], tuple[bytes, bytes]]" = {}
+_LONGEST_KEPT = 64
 
 
 def extract(crypto: "Crypto", hash_algorithm: int, salt: bytes, ikm: bytes) -> bytes:
@@ -66,17 +68,12 @@ def expand(
 
 def info(label: int, context: bytes, length: int) -> bytes:
     """The CBOR sequence info_label, context, length (section 4.1.2)."""
-    size = len(context)
-    # With a transcript hash for its context, only that hash differs from handshake to handshake.
-    if size > 64:
-        return encode_sequence(label, context, length)
-    around = _AROUND.get((label, size, length))
+    around = _AROUND.get((label, length))
     if around is None:
-        encoded = encode_sequence(label, context, length)
-        end = len(encoded) - len(encode(length))
-        around = encoded[: end - size], encoded[end:]
-        _AROUND[label, size, length] = around
-    return around[0] + context + around[1]
+        around = encode(label), encode(length)
+        if length <= _LONGEST_KEPT:
+            _AROUND[label, length] = around
+    return around[0] + encode(context) + around[1]
 
 
 def xor(text: bytes, keystream: bytes) -> bytes:
@@ -109,22 +106,23 @@ class KeySchedule:
         self.crypto = crypto
         self.suite = suite
         self.hash_length: int = HASHES[suite.hash].length
+        self._hash: int = suite.hash
 
     def hash(self, data: bytes) -> bytes:
         """The EDHOC hash."""
-        return self.crypto.hash(self.suite.hash, data)
+        return self.crypto.hash(self._hash, data)
 
     def extract(self, salt: bytes, ikm: bytes) -> bytes:
         """EDHOC_Extract with the hash of the suite."""
-        return extract(self.crypto, self.suite.hash, salt, ikm)
+        return extract(self.crypto, self._hash, salt, ikm)
 
     def expand(self, prk: bytes, label: int, context: bytes, length: int) -> bytes:
         """EDHOC_KDF with the hash of the suite."""
-        return expand(self.crypto, self.suite.hash, prk, label, context, length)
+        return expand(self.crypto, self._hash, prk, label, context, length)
 
     def th_2(self, g_y: bytes, message_1: bytes) -> bytes:
         """H( G_Y, H(message_1) ) (section 5.3.2)."""
-        return self.hash(encode_sequence(g_y, self.hash(message_1)))
+        return self.hash(encode(g_y) + encode(self.hash(message_1)))
 
     def th_3(self, th_2: bytes, plaintext_2: bytes, cred_r: bytes) -> bytes:
         """H( TH_2, PLAINTEXT_2, CRED_R ), the plaintext as it was sent (section 5.4.2)."""

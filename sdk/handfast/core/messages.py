@@ -18,7 +18,7 @@ from handfast.core.constants import (
     MAX_MESSAGE_4,
     MIN_MAC,
 )
-from handfast.core.credentials import decode_id_cred_field, encode_id_cred_field
+from handfast.core.credentials import encode_id_cred_field, take_id_cred
 from handfast.core.errors import ERR_UNKNOWN_CREDENTIAL, ERR_UNSPECIFIED, ERR_WRONG_SUITE, DecodeError
 from handfast.core.identifiers import decode_identifier, encode_identifier
 from handfast.core.key_schedule import okm_limit
@@ -45,13 +45,13 @@ def encode_message_1(message: Message1) -> bytes:
 
     With an empty ead_1 these are the bytes that the GATE item of EAD_1 authenticates.
     """
-    fields = encode_sequence(
-        message.method,
-        _encode_suites(message.suites_i),
-        message.g_x,
-        encode_identifier(message.c_i),
+    return (
+        encode(message.method)
+        + encode(_encode_suites(message.suites_i))
+        + encode(message.g_x)
+        + encode(encode_identifier(message.c_i))
+        + encode_ead(message.ead_1)
     )
-    return fields + encode_ead(message.ead_1)
 
 
 def decode_message_1(data: bytes) -> Message1:
@@ -99,13 +99,13 @@ def decode_plaintext_2(data: bytes) -> Plaintext2:
     """Read PLAINTEXT_2. Nothing in it is authentic before Signature_or_MAC_2 is verified."""
     _check_size(data, MAX_MESSAGE_2, "PLAINTEXT_2")
     c_r, _, rest = take(data)
-    id_cred_r, encoded, rest = take(rest)
+    id_cred_r, rest = take_id_cred(rest)
     items = decode_sequence(rest)
     if not items:
         raise DecodeError("PLAINTEXT_2 has at least C_R, ID_CRED_R and Signature_or_MAC_2")
     return Plaintext2(
         decode_identifier(c_r),
-        decode_id_cred_field(id_cred_r, encoded),
+        id_cred_r,
         _signature_or_mac(items[0]),
         _ead_items(items[1:]),
     )
@@ -130,13 +130,11 @@ def encode_plaintext_3(plaintext: Plaintext3) -> bytes:
 def decode_plaintext_3(data: bytes) -> Plaintext3:
     """Read PLAINTEXT_3."""
     _check_size(data, MAX_MESSAGE_3, "PLAINTEXT_3")
-    id_cred_i, encoded, rest = take(data)
+    id_cred_i, rest = take_id_cred(data)
     items = decode_sequence(rest)
     if not items:
         raise DecodeError("PLAINTEXT_3 has at least ID_CRED_I and Signature_or_MAC_3")
-    return Plaintext3(
-        decode_id_cred_field(id_cred_i, encoded), _signature_or_mac(items[0]), _ead_items(items[1:])
-    )
+    return Plaintext3(id_cred_i, _signature_or_mac(items[0]), _ead_items(items[1:]))
 
 
 def encode_message_4(ciphertext_4: bytes) -> bytes:
@@ -161,9 +159,12 @@ def decode_plaintext_4(data: bytes) -> "list[tuple[int, bytes | None]]":
 
 def encode_ead(items: "list[tuple[int, bytes | None]]") -> bytes:
     """EAD_x as bytes (section 3.8); b"" for an empty list."""
-    return b"".join(
-        [encode(label) if value is None else encode_sequence(label, value) for label, value in items]
-    )
+    parts = []
+    for label, value in items:
+        parts.append(encode(label))
+        if value is not None:
+            parts.append(encode(value))
+    return b"".join(parts)
 
 
 def decode_ead(data: bytes) -> "list[tuple[int, bytes | None]]":

@@ -16,7 +16,7 @@ remove bias and never repair a known value.
 from collections import namedtuple
 
 from handfast.core import constants
-from handfast.core.cbor import encode_sequence
+from handfast.core.cbor import encode
 from handfast.core.errors import LocalError
 from handfast.core.key_schedule import expand
 from handfast.core.suites import AEADS, HASHES, suite
@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 RootKeys = namedtuple("RootKeys", ("root_key", "traffic_secret"))
 
 MAX_EPOCH = 0xFFFF
+
+# Of dev_tp, hub_id, attempt, r_D, r_H and K_mix.
+_LENGTHS = (
+    constants.THUMBPRINT_LENGTH,
+    constants.THUMBPRINT_LENGTH,
+    constants.ATTEMPT_LENGTH,
+    constants.ROOT_SECRET_LENGTH,
+    constants.ROOT_SECRET_LENGTH,
+    constants.ROOT_SECRET_LENGTH,
+)
 
 
 def mix(crypto: "Crypto", token: "Token | None") -> bytes:
@@ -57,22 +67,17 @@ def derive(
     `k_mix` have 32 each. LocalError for any other length: bytes that move from one secret to its
     neighbour would give the same key.
     """
-    for name, value, length in (
-        ("dev_tp", dev_tp, constants.THUMBPRINT_LENGTH),
-        ("hub_id", hub_id, constants.THUMBPRINT_LENGTH),
-        ("attempt", attempt, constants.ATTEMPT_LENGTH),
-        ("r_D", r_d, constants.ROOT_SECRET_LENGTH),
-        ("r_H", r_h, constants.ROOT_SECRET_LENGTH),
-        ("K_mix", k_mix, constants.ROOT_SECRET_LENGTH),
-    ):
-        if len(value) != length:
-            raise LocalError("%s has %d bytes, %d were given" % (name, length, len(value)))
+    lengths = len(dev_tp), len(hub_id), len(attempt), len(r_d), len(r_h), len(k_mix)
+    if lengths != _LENGTHS:
+        raise LocalError(
+            "dev_tp, hub_id, attempt, r_D, r_H and K_mix have %s bytes, %s were given" % (_LENGTHS, lengths)
+        )
     check_epoch(epoch)
     length = schedule.hash_length
-    context = encode_sequence(dev_tp, hub_id, attempt)
+    context = encode(dev_tp) + encode(hub_id) + encode(attempt)
     x_root = schedule.exporter(prk_exporter, constants.EXPORTER_X_ROOT, context, length)
     root_key = schedule.extract(x_root, r_d + r_h + k_mix)
-    salt = schedule.exporter(prk_exporter, constants.EXPORTER_TRAFFIC, encode_sequence(epoch), length)
+    salt = schedule.exporter(prk_exporter, constants.EXPORTER_TRAFFIC, encode(epoch), length)
     return RootKeys(root_key, schedule.extract(salt, root_key))
 
 
@@ -92,7 +97,7 @@ def next_secret(crypto: "Crypto", hash_algorithm: int, secret: bytes, epoch: int
     """T_epoch out of T_{epoch-1}; the caller erases the latter. LocalError above 65535."""
     check_epoch(epoch)
     length = HASHES[hash_algorithm].length
-    context = encode_sequence(epoch)
+    context = encode(epoch)
     return expand(crypto, hash_algorithm, secret, constants.EXPAND_NEXT_SECRET, context, length)
 
 
@@ -103,9 +108,9 @@ def record_keys(crypto: "Crypto", number: int, secret: bytes, sender: bytes) -> 
     """
     row = suite(number)
     aead = AEADS[row.record_aead]
-    context = encode_sequence(row.record_aead, sender)
+    context = encode(row.record_aead) + encode(sender)
     key = expand(crypto, row.hash, secret, constants.EXPAND_RECORD_KEY, context, aead.key_length)
-    context = encode_sequence(row.record_aead)
+    context = encode(row.record_aead)
     civ = expand(crypto, row.hash, secret, constants.EXPAND_COMMON_IV, context, aead.nonce_length)
     return key, civ
 
