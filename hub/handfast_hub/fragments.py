@@ -7,7 +7,6 @@ the last MOST_CHANS chans that sent fragments, for 30 s.
 from collections import OrderedDict
 from collections.abc import Callable
 
-from handfast.core import topics
 from handfast.core.constants import SID_LENGTH
 from handfast.core.errors import PeerError
 from handfast.core.frames import Reassembly, fragment, is_fragment
@@ -29,14 +28,14 @@ class Fragments:
         self._clock = clock
         self._publish = publish
         self._limit = packet_limit
-        self._chans: OrderedDict[bytes, Reassembly] = OrderedDict()
+        self._chans: OrderedDict[str, Reassembly] = OrderedDict()
 
-    def receive(self, topic: topics.Topic, payload: bytes) -> bytes | None:
-        """The whole payload, or None while parts of it are missing."""
+    def receive(self, chan: str, payload: bytes) -> bytes | None:
+        """The whole payload that came on `chan`, or None while parts of it are missing."""
         if not is_fragment(payload):
             return payload
-        reassembly = self._chans.setdefault(topic.chan, Reassembly(self._sha_256))
-        self._chans.move_to_end(topic.chan)
+        reassembly = self._chans.setdefault(chan, Reassembly(self._sha_256))
+        self._chans.move_to_end(chan)
         if len(self._chans) > MOST_CHANS:
             self._chans.popitem(last=False)
         try:
@@ -45,7 +44,7 @@ class Fragments:
             METRICS.drops.labels("fragment").inc()
             return None
         if whole is not None:
-            del self._chans[topic.chan]
+            del self._chans[chan]
         return whole
 
     def publish(self, topic: str, payload: bytes) -> None:

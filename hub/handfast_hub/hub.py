@@ -70,7 +70,7 @@ class Hub:
         self._readers: set[asyncio.Queue[Reading]] = set()
         self._answers: dict[int, asyncio.Future[Response]] = {}
         self._partings: set[asyncio.Task[None]] = set()
-        # message_3 comes on the topic of message_1, and a device sends all its records on a few.
+        # A device sends all its records on a few topics.
         self._parse = lru_cache(TOPICS_LIMIT)(topics.parse)
         self._closing = contextlib.AsyncExitStack()
         self._failed: asyncio.Future[None] | None = None
@@ -131,7 +131,10 @@ class Hub:
         )
         self._closing.push_async_callback(self._sessions.close)
         self._sessions.recall(await self._registry.answers(time.time() - RECALL_SECONDS))
-        await self._transport.start(topics.hub_subscriptions(self.hub_id[:KID_LENGTH]), self._receive)
+        subscriptions = topics.hub_subscriptions(self.hub_id[:KID_LENGTH])
+        self._onboarding = subscriptions[0].removesuffix("+")
+        self._answers_on = topics.reply_topic(self._onboarding)
+        await self._transport.start(subscriptions, self._receive)
         for work in (self._renew, self._sweep, self._watch):
             self._keep(work)
 
@@ -215,19 +218,21 @@ class Hub:
     # In ---------------------------------------------------------------------------------------
 
     def _receive(self, topic: str, payload: bytes, acknowledge: Callable[[], None]) -> None:
+        if topic.startswith(self._onboarding):
+            chan = topic[len(self._onboarding) :]
+            whole = self._fragments.receive(chan, payload) if topics.is_chan(chan) else None
+            if whole is None:
+                acknowledge()
+            else:
+                self._sessions.receive(self._answers_on + chan, whole, acknowledge)
+            return
         try:
             parsed = self._parse(topic)
         except PeerError:
             acknowledge()
             return
-        if parsed.hub != self.hub_id[:KID_LENGTH] or parsed.direction != "up":
+        if parsed.hub != self.hub_id[:KID_LENGTH] or parsed.direction != "up" or parsed.device_id is None:
             acknowledge()
-        elif parsed.chan is not None:
-            whole = self._fragments.receive(parsed, payload)
-            if whole is None:
-                acknowledge()
-            else:
-                self._sessions.receive(topics.reply_topic(topic), whole, acknowledge)
         else:
             self._traffic.receive(parsed, payload, acknowledge)
 

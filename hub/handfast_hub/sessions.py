@@ -7,12 +7,13 @@ acknowledged when its work is done, so a hub that died gets it again.
 """
 
 import asyncio
-import contextlib
 import os
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 import structlog
+from prometheus_client import Counter
 
 from handfast.core import events, messages, states
 from handfast.core.codes import Token
@@ -127,7 +128,8 @@ class Sessions:
         self._making = 0
         self._open: dict[bytes, Session] = {}
         self._answered: dict[bytes, _Answered] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # message_3 that is being decided about, by C_R.
+        self._deciding: dict[bytes, asyncio.Task[None]] = {}
         self._closed = False
 
     @property
@@ -148,24 +150,20 @@ class Sessions:
         """
         if self._closed:
             return
-        work = None
+        under_way = False
         try:
             frame = messages.decode_frame(payload)
             if frame.message is None:
                 # An error message: anybody could have written it, so it ends nothing.
                 self._drop("error_message")
             elif frame.c_x is None:
-                work = self._message_1(reply, frame)
+                under_way = self._message_1(reply, frame, acknowledge)
             else:
-                work = self._message_3(reply, frame)
+                under_way = self._message_3(reply, frame, acknowledge)
         except PeerError:
             self._drop("decode")
-        if work is None:
+        if not under_way:
             acknowledge()
-            return
-        task = asyncio.create_task(self._finish(work, acknowledge))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def expire(self) -> None:
         """Forget what is older than the life of a session; call it every second or so."""
@@ -176,7 +174,7 @@ class Sessions:
                 break
             if not session.busy:
                 del self._open[c_r]
-                METRICS.handshakes.labels("expired").inc()
+                _ended("expired")
         while self._answered:
             c_r, answered = next(iter(self._answered.items()))
             if answered.until > now and len(self._answered) <= ANSWERS_LIMIT:
@@ -185,27 +183,22 @@ class Sessions:
         METRICS.half_open.set(self.half_open)
 
     async def close(self) -> None:
-        """Take nothing more, and wait for what is under way."""
+        """Take nothing more, and finish what is under way."""
         self._closed = True
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.settle()
 
-    async def _finish(self, work: Coroutine[Any, Any, None], acknowledge: Callable[[], None]) -> None:
-        try:
-            await work
-        except Error as error:
-            self._drop("failed")
-            _LOG.error("a handshake could not be finished", reason=error.detail)
-        except Exception:
-            self._drop("failed")
-            _LOG.exception("a handshake made the hub fail")
-        finally:
-            acknowledge()
+    async def settle(self) -> None:
+        """Wait for what is under way."""
+        while self._making:
+            # A worker takes jobs in order: what it does for us comes after what it does for them.
+            await self._workers.run(lambda: None)
+        while self._deciding:
+            await asyncio.gather(*self._deciding.values(), return_exceptions=True)
 
     # message_1 --------------------------------------------------------------------------------
 
-    def _message_1(self, reply: str, frame: "messages.Frame") -> Coroutine[Any, Any, None] | None:
-        """What is left to do for it in a worker, or None when it is done with."""
+    def _message_1(self, reply: str, frame: "messages.Frame", acknowledge: Callable[[], None]) -> bool:
+        """Whether a worker has it now; else it is done with."""
         if len(frame.message) > MAX_MESSAGE_1:
             raise DecodeError("message_1 is too large")
         now = self._clock.now()
@@ -219,27 +212,41 @@ class Sessions:
         if known is not None:
             # Only bytes that passed the gate are in the memory; they cost a hash and no more.
             self._again(known, reply)
-            return None
+            return False
         by_token = gate.kind == GATE_BY_TOKEN
         key, token = self._gate_key(gate)
         if key is None:
             self._drop("gate")
-            return None
+            return False
         try:
             machine.pass_gate(key)
         except PeerError:
             self._drop("gate")
             self._send(reply, machine.frames_to_send(now))
-            return None
+            return False
         if not self._early.admits(self.half_open, by_token) or not self._signing.take(now, by_token):
             # Not remembered: the device's own resend gets another chance.
             self._drop("load")
-            return None
+            return False
         self._born += 1
         session = Session(machine, random, by_token, token, reply, self._born, gate.digest, now)
         self._memory.remember(gate.digest, b"", now)
         self._making += 1
-        return self._answer_1(session)
+
+        def made(_: None, error: Exception | None) -> None:
+            self._making -= 1
+            try:
+                # A PeerError says that G_X is no key, and so does the error message that is ready then.
+                if error is not None and not isinstance(error, PeerError):
+                    raise error
+                self._answer_1(session)
+            except Exception as failure:
+                self._failed(failure)
+            finally:
+                acknowledge()
+
+        self._workers.submit(lambda: machine.answer(now), made)
+        return True
 
     def _gate_key(self, gate: "events.GatePresented") -> tuple[bytes | None, Token | None]:
         if gate.kind == GATE_BY_TOKEN:
@@ -254,13 +261,8 @@ class Sessions:
         else:
             self._drop("repeated")
 
-    async def _answer_1(self, session: Session) -> None:
+    def _answer_1(self, session: Session) -> None:
         machine = session.machine
-        try:
-            with contextlib.suppress(PeerError):  # G_X is no key: the error message says so
-                await self._workers.run(lambda: machine.answer(session.started))
-        finally:
-            self._making -= 1
         frames = machine.frames_to_send(session.started)
         if machine.state == states.WAIT_MESSAGE_3:
             session.frame = frames[0]
@@ -271,8 +273,8 @@ class Sessions:
 
     # message_3 --------------------------------------------------------------------------------
 
-    def _message_3(self, reply: str, frame: "messages.Frame") -> Coroutine[Any, Any, None] | None:
-        """What is left to do for it elsewhere, or None when it is done with."""
+    def _message_3(self, reply: str, frame: "messages.Frame", acknowledge: Callable[[], None]) -> bool:
+        """Whether a decision is under way; else it is done with."""
         if len(frame.message) > MAX_MESSAGE_3:
             raise DecodeError("message_3 is too large")
         now = self._clock.now()
@@ -284,26 +286,41 @@ class Sessions:
             elif answered.digest == self._crypto.hash(SHA_256, frame.message):
                 self._answered[frame.c_x] = answered._replace(reply=reply)
                 self._send(reply, [answered.frame])
-            return None
+            return False
         session = self._open.get(frame.c_x)
         if session is None or session.busy or session.reply != reply:
             self._drop("unknown_session")
-            return None
+            return False
         if not self._verifying.take(now, session.by_token):
             self._drop("load")
-            return None
+            return False
         try:
             session.machine.receive_frame(frame, now)
         except PeerError:
             self._drop("message_3")
             if session.machine.state in states.FINAL:
                 self._end(session, "failed")
-            return None
+            return False
         presented = session.machine.next_event()
         if not isinstance(presented, events.CredentialPresented):
-            return None
+            return False
         session.busy = True
-        return self._answer_3(session, presented)
+        self._deciding[frame.c_x] = asyncio.create_task(self._decide(session, presented, acknowledge))
+        return True
+
+    async def _decide(
+        self,
+        session: Session,
+        presented: "events.CredentialPresented",
+        acknowledge: Callable[[], None],
+    ) -> None:
+        try:
+            await self._answer_3(session, presented)
+        except Exception as error:
+            self._failed(error)
+        finally:
+            del self._deciding[session.machine.c_r]
+            acknowledge()
 
     async def _answer_3(self, session: Session, presented: "events.CredentialPresented") -> None:
         applicant = Applicant(session.machine, presented, session.born, session.random, session.token)
@@ -320,15 +337,22 @@ class Sessions:
             )
             METRICS.seconds.observe(now - session.started)
         self._open.pop(session.machine.c_r, None)
-        METRICS.handshakes.labels(outcome.result).inc()
+        _ended(outcome.result)
         self._send(session.reply, outcome.frames)
 
     # Everything else --------------------------------------------------------------------------
 
     def _end(self, session: Session, result: str) -> None:
         self._open.pop(session.machine.c_r, None)
-        METRICS.handshakes.labels(result).inc()
+        _ended(result)
         self._send(session.reply, session.machine.frames_to_send(self._clock.now()))
+
+    def _failed(self, error: Exception) -> None:
+        self._drop("failed")
+        if isinstance(error, Error):
+            _LOG.error("a handshake could not be finished", reason=error.detail)
+        else:
+            _LOG.error("a handshake made the hub fail", exc_info=error)
 
     def _drop(self, reason: str) -> None:
         METRICS.drops.labels(reason).inc()
@@ -340,3 +364,13 @@ class Sessions:
             except LinkError:
                 # The device asks again, and then there is an answer in a cache or in the registry.
                 self._drop("broker_away")
+
+
+@cache
+def _counter(result: str) -> Counter:
+    # Finding a counter by its label costs more than counting.
+    return METRICS.handshakes.labels(result)
+
+
+def _ended(result: str) -> None:
+    _counter(result).inc()

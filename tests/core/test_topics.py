@@ -3,7 +3,7 @@
 from refusal import refused
 
 from handfast.core import topics
-from handfast.core.codes import b32encode
+from handfast.core.codes import ALPHABET, b32encode
 from handfast.core.errors import DecodeError
 
 HUB = bytes(range(8))
@@ -41,6 +41,23 @@ def test_what_is_written_is_read_back() -> None:
         suffix = "/%d" % channel
         assert topics.parse(endpoint.up + suffix) == topics.Topic(HUB, "up", None, DEVICE, channel)
         assert topics.parse(endpoint.down + suffix) == topics.Topic(HUB, "dn", None, DEVICE, channel)
+
+
+def test_a_chan_is_known_by_its_text_exactly_when_a_topic_of_it_is_read() -> None:
+    assert topics.is_chan(CHAN_TEXT)
+    last = [CHAN_TEXT[:22] + character for character in ALPHABET + "A01="]
+    for text in last + [
+        "",
+        CHAN_TEXT[:22],
+        CHAN_TEXT + "a",
+        "M" + CHAN_TEXT[1:],
+        CHAN_TEXT[:9] + "/" + CHAN_TEXT[10:],
+    ]:
+        try:
+            known = topics.parse("handfast/1/" + HUB_TEXT + "/up/" + text).chan is not None
+        except DecodeError:
+            known = False
+        assert topics.is_chan(text) == known, text
 
 
 def test_the_answer_goes_to_the_chan_of_the_question() -> None:

@@ -41,7 +41,7 @@ async def test_a_stranger_who_is_turned_away_uses_up_no_tested_randomness(hub: M
         endpoint = topics.onboarding(hub.hub_id[:8], number.to_bytes(topics.CHAN_LENGTH, "big"))
         (payload,) = machine.frames_to_send(0.0)
         hub._sessions.receive(topics.reply_topic(endpoint.up), payload, lambda: None)
-    await asyncio.gather(*hub._sessions._tasks)
+    await hub._sessions.settle()
     # The signing bucket was never empty; who was let in costs one draw and the others none.
     assert 4 <= hub._sessions.half_open <= 8
     assert before - hub._random._left == hub._sessions.half_open

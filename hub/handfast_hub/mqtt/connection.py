@@ -1,10 +1,10 @@
 """One MQTT 3.1.1 connection of the hub, from CONNECT until it is lost, over gmqtt's protocol layer.
 
-gmqtt frames packets and builds CONNECT and SUBSCRIBE. Its Client is left out: it acknowledges in a
+gmqtt reads the socket and builds CONNECT and SUBSCRIBE. Its Client is left out: it acknowledges in a
 task for each message, forgets unacknowledged publishes when the broker did, waits for ever for a
-CONNACK, and costs twice the CPU (docs/brokers.md has the figures). What a hub sends a thousand times
-a second, PUBLISH and PUBACK, is written here, and all writes of one round of the event loop leave in
-one system call.
+CONNACK, and costs twice the CPU (docs/brokers.md has the figures). What comes and goes a thousand times
+a second, PUBLISH and PUBACK, is read and written here, and all writes of one round of the event loop
+leave in one system call.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 
-from gmqtt.mqtt.constants import MQTTCommands, MQTTv311  # type: ignore[import-untyped]
+from gmqtt.mqtt.constants import MQTTv311  # type: ignore[import-untyped]
 from gmqtt.mqtt.package import LoginPackageFactor, Package  # type: ignore[import-untyped]
 from gmqtt.mqtt.protocol import MQTTProtocol  # type: ignore[import-untyped]
 from gmqtt.mqtt.utils import ConnectionState, IdGenerator  # type: ignore[import-untyped]
@@ -137,24 +137,26 @@ class Connection:
 
     def publish(self, topic: bytes, payload: bytes, packet_id: int, duplicate: bool = False) -> None:
         """Send a PUBLISH at QoS 1, never retained."""
-        header = bytearray((0x3A if duplicate else 0x32,))
-        remaining = len(topic) + len(payload) + 4
-        while remaining > 127:
-            header.append(remaining & 127 | 128)
-            remaining >>= 7
-        header.append(remaining)
-        header += len(topic).to_bytes(2, "big") + topic + packet_id.to_bytes(2, "big")
-        self._write(bytes(header))
-        self._outgoing.append(payload)
+        size = len(topic)
+        remaining = size + len(payload) + 4
+        kind = 0x3A if duplicate else 0x32
+        # Up to 127 bytes, up to 16383, up to MAX_PACKET (MQTT 3.1.1 section 2.2.3).
+        if remaining < 0x80:
+            head = bytes((kind, remaining, size >> 8, size & 255))
+        elif remaining < 0x4000:
+            head = bytes((kind, remaining & 127 | 128, remaining >> 7, size >> 8, size & 255))
+        else:
+            middle = remaining >> 7 & 127 | 128
+            head = bytes((kind, remaining & 127 | 128, middle, remaining >> 14, size >> 8, size & 255))
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing += (head, topic, packet_id.to_bytes(2, "big"), payload)
 
     def puback(self, packet_id: int) -> None:
         """Send a PUBACK."""
-        self._write(b"\x40\x02" + packet_id.to_bytes(2, "big"))
-
-    def _write(self, data: bytes) -> None:
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        self._outgoing.append(data)
+        self._outgoing.append(b"\x40\x02" + packet_id.to_bytes(2, "big"))
 
     def _flush(self) -> None:
         data = b"".join(self._outgoing)
@@ -170,25 +172,47 @@ class Connection:
             self._last_in = time.monotonic()
             self._protocol.may_read.set()
 
-    def put_package(self, package: Package) -> None:
-        """What gmqtt's protocol calls for each packet."""
-        command, data = package.cmd, package.data
+    def received(self, data: bytes) -> int:
+        """Handle every whole packet in `data`; how many bytes they took. ValueError for what is not MQTT."""
         self._last_in = time.monotonic()
-        kind = command & 0xF0
-        if kind == 0x30:
-            end = 2 + int.from_bytes(data[:2], "big")
-            topic = str(data[2:end], "utf-8")
-            if command & 0x06:
-                self._on_publish(topic, data[end + 2 :], int.from_bytes(data[end : end + 2], "big"))
-            else:
-                self._on_publish(topic, data[end:], 0)
-        elif kind == 0x40:
-            self._on_puback(int.from_bytes(data[:2], "big"))
-        elif kind in (0x20, 0x90) and self._answer is not None and not self._answer.done():
-            self._answer.set_result(data)
-        elif kind == MQTTCommands.DISCONNECT:
-            # Not from the broker: gmqtt's protocol says so when the socket is gone.
-            self._lose("the broker closed the connection")
+        at, size = 0, len(data)
+        while size - at > 1:
+            length, start = data[at + 1], at + 2
+            if length > 127:
+                length, start = _long_length(data, start, length & 127)
+                if start == 0:
+                    break
+                if length > MAX_PACKET:
+                    raise ValueError(f"a packet of {length} bytes, at most {MAX_PACKET} are taken")
+            end = start + length
+            if end > size:
+                break
+            kind = data[at] & 0xF0
+            if kind == 0x40:
+                if length != 2:
+                    raise ValueError("a PUBACK is a packet id of two bytes")
+                self._on_puback(data[start] << 8 | data[start + 1])
+            elif kind == 0x30:
+                self._published(data[at] & 0x06, data[start:end])
+            elif kind in (0x20, 0x90):
+                if length < 2:
+                    raise ValueError("an answer without a return code")
+                if self._answer is not None and not self._answer.done():
+                    self._answer.set_result(data[start:end])
+            at = end
+        return at
+
+    def _published(self, qos: int, body: bytes) -> None:
+        end = 2 + int.from_bytes(body[:2], "big")
+        start = end + 2 if qos else end
+        if start > len(body):
+            raise ValueError("a PUBLISH that ends too early")
+        packet_id = int.from_bytes(body[end:start], "big")
+        self._on_publish(str(body[2:end], "utf-8"), body[start:], packet_id)
+
+    def put_package(self, package: Package) -> None:
+        """What gmqtt's protocol calls with a DISCONNECT when the socket is gone."""
+        self._lose("the broker closed the connection")
 
     def _check_alive(self) -> None:
         silent = time.monotonic() - self._last_in
@@ -220,8 +244,23 @@ class Connection:
                 self._protocol.transport.close()
 
 
+def _long_length(data: bytes, at: int, length: int) -> tuple[int, int]:
+    """(remaining length, where the rest begins), the latter 0 while bytes are missing.
+
+    `length` is what the first byte holds, `at` where the second stands (MQTT 3.1.1 section 2.2.3).
+    """
+    for shift in (7, 14, 21):
+        if at == len(data):
+            return length, 0
+        length |= (data[at] & 127) << shift
+        at += 1
+        if data[at - 1] < 128:
+            return length, at
+    raise ValueError("a remaining length of more than four bytes")
+
+
 class _Protocol(MQTTProtocol):  # type: ignore[misc]  # gmqtt has no types
-    """gmqtt's framing with a size cap, a gate for back-pressure, and no silent end."""
+    """gmqtt's reader with our framing, a gate for back-pressure, and no silent end."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(
@@ -245,12 +284,9 @@ class _Protocol(MQTTProtocol):  # type: ignore[misc]  # gmqtt has no types
 
     def _read_packet(self, data: bytes) -> int:
         try:
-            parsed: int = super()._read_packet(data)
+            return self.connection.received(data)
         except Exception as error:
             # Only garbage from the broker comes here; gmqtt would let its read loop die in silence.
-            self.connection.abort(f"the broker sent what is not MQTT ({type(error).__name__})")
+            detail = str(error) if isinstance(error, ValueError) else type(error).__name__
+            self.connection.abort(f"the broker sent what is not MQTT: {detail}")
             raise ConnectionResetError from error
-        if parsed < 0 or len(data) - parsed > MAX_PACKET:
-            self.connection.abort(f"the broker sent a packet that is malformed or over {MAX_PACKET} bytes")
-            raise ConnectionResetError
-        return parsed

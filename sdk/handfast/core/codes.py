@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 # shared: whether several devices hold it.
 Token = namedtuple("Token", ("token_id", "k_tok", "shared"))
 
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-_VALUES = {character: value for value, character in enumerate(_ALPHABET)}
+ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_VALUES = {character: value for value, character in enumerate(ALPHABET)}
 
 # First byte: (name, length of the content, length of the check).
 _KINDS = {
@@ -55,9 +55,9 @@ def b32encode(data: bytes) -> str:
         count += 8
         while count >= 5:
             count -= 5
-            text.append(_ALPHABET[bits >> count & 31])
+            text.append(ALPHABET[bits >> count & 31])
     if count:
-        text.append(_ALPHABET[bits << (5 - count) & 31])
+        text.append(ALPHABET[bits << (5 - count) & 31])
     return "".join(text)
 
 

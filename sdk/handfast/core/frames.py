@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _HASH_LENGTH = 32
 # Array head 1, sid 1 + 8, idx 1, n 1, hash 2 + 32, head of the bytes at most 3.
 FRAGMENT_OVERHEAD = 49
-_FRAGMENT_HEAD = 0x85
+_FRAGMENT_HEAD = b"\x85"
 
 
 def fragment(payload: bytes, limit: int, sid: bytes, sha256: "Callable[[bytes], bytes]") -> "list[bytes]":
@@ -61,7 +61,7 @@ def fragment(payload: bytes, limit: int, sid: bytes, sha256: "Callable[[bytes], 
 
 def is_fragment(payload: bytes) -> bool:
     """Whether this payload goes to a Reassembly before anything else."""
-    return payload[:1] == bytes((_FRAGMENT_HEAD,))
+    return payload[:1] == _FRAGMENT_HEAD
 
 
 class Reassembly:

@@ -12,7 +12,7 @@ characters: the longest MQTT 3.1 client id), `<device_id>` that of 8 bytes. The 
 
 from collections import namedtuple
 
-from handfast.core.codes import b32decode, b32encode
+from handfast.core.codes import ALPHABET, b32decode, b32encode
 from handfast.core.errors import DecodeError
 
 ROOT = "handfast/1/"
@@ -65,6 +65,12 @@ def hub_subscriptions(hub_kid: bytes) -> "tuple[str, str]":
 def reply_topic(text: str) -> str:
     """The topic on which the hub answers an onboarding payload that came on the topic `text`."""
     return text.replace("/up/", "/dn/")
+
+
+def is_chan(text: str) -> bool:
+    """Whether `text` is a chan, the last level of an onboarding topic, as `onboarding` writes it."""
+    # 14 bytes are 22 characters and two bits: the last one stands for a multiple of 8.
+    return len(text) == 23 and not text.strip(ALPHABET) and text[22] in "aiqy"
 
 
 def parse(text: str) -> Topic:
