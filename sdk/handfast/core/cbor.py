@@ -118,6 +118,21 @@ def read(data: bytes, at: int, depth: int = 0) -> "tuple[object, int]":
         at += 1
         if first < 24:
             return first, at
+        if 0x40 <= first < 0x5A:
+            # What a hub reads most, byte strings of less than 64 kB, takes the short way.
+            if first < 0x58:
+                end = at + first - 0x40
+            elif first == 0x58:
+                at += 1
+                end = at + data[at - 1]
+                shortest = end - at > 23
+            else:
+                at += 2
+                end = at + (data[at - 2] << 8 | data[at - 1])
+                shortest = end - at > 0xFF
+            if end > len(data) or not (first < 0x58 or shortest):
+                raise DecodeError("a CBOR byte string is longer than the bytes, or its head not the shortest")
+            return data[at:end], end
         argument = first & 31
         if argument > 23:
             if argument > 27 or first > 0xDF:

@@ -42,6 +42,9 @@ _CNF = encode(CLAIM_CNF) + b"\xa1" + encode(CNF_COSE_KEY)
 # How the maps {4: ...} and {14: ...} of one entry begin; what they hold follows.
 _BY_KID = b"\xa1" + encode(HEADER_KID)
 _BY_VALUE = b"\xa1" + encode(HEADER_KCCS)
+_BY_VALUE_CCS = _BY_VALUE + _CCS
+# What stands between sub and the bytes of kid.
+_BEFORE_KID = _CNF + encode_key(0, b"", bytes(KID_LENGTH))[:5]
 
 
 def thumbprint(crypto: "Crypto", algorithm: int, public_key: bytes) -> bytes:
@@ -85,6 +88,30 @@ def _read_ccs(data: bytes, at: int) -> "tuple[str, int, bytes, bytes, int]":
     return subject, algorithm, public_key, kid, at
 
 
+def _end_of_ccs(data: bytes) -> int:
+    """Where {14: CCS} at the beginning of `data` ends, 0 when something else stands there.
+
+    Only its shape is looked at, which costs less than a dict that nobody needs: `decode_ccs` reads what
+    is in it, and judges that.
+    """
+    at = len(_BY_VALUE_CCS)
+    if data[:at] != _BY_VALUE_CCS or len(data) < at + 2:
+        return 0
+    # The head of sub: of up to 23 bytes, or of up to 255.
+    head = data[at]
+    at += head - 0x5F if head < 0x78 else 2 + data[at + 1]
+    start, at = at, at + len(_BEFORE_KID)
+    if not 0x60 <= head <= 0x78 or data[start:at] != _BEFORE_KID:
+        return 0
+    # alg in two bytes and pub with a head of three: such are the keys of ML-DSA.
+    alg = at + KID_LENGTH
+    pub = alg + 7
+    if len(data) < pub or data[alg : alg + 2] != b"\x03\x38" or data[alg + 3 : alg + 5] != b"\x20\x59":
+        return 0
+    end = pub + (data[alg + 5] << 8 | data[alg + 6])
+    return end if end <= len(data) else 0
+
+
 def id_cred_by_kid(credential: Credential) -> bytes:
     """ID_CRED_x = {4: kid}, encoded."""
     return encode({HEADER_KID: credential.kid})
@@ -113,13 +140,9 @@ def credential_in(crypto: "Crypto", id_cred: bytes) -> "Credential | None":
 
 def take_id_cred(data: bytes) -> "tuple[bytes, bytes]":
     """(encoded ID_CRED_x, what follows) of a plaintext that begins with ID_CRED_x or its kid. DecodeError."""
-    if data[:2] == _BY_VALUE:
-        try:
-            # One of our own credentials needs no dict of it.
-            end = _read_ccs(data, 2)[4]
-            return data[:end], data[end:]
-        except DecodeError:
-            pass
+    end = _end_of_ccs(data)
+    if end:
+        return data[:end], data[end:]
     item, encoded, rest = take(data)
     return decode_id_cred_field(item, encoded), rest
 
