@@ -140,6 +140,12 @@ class Retention(_Section):
     events: int = Field(default=100_000, ge=1000)
     """Rows of the audit log that are kept."""
 
+    commands: int = Field(default=100_000, ge=0)
+    """Commands that are over (answered, expired, unanswered) and are kept; the oldest go first."""
+
+    tokens: int = Field(default=100_000, ge=0)
+    """Tokens that nobody can use any more and are kept; a device with one that went gets no answer."""
+
 
 class Log(_Section):
     """What the hub writes to standard error: `[log]`."""

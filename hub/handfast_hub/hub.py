@@ -291,7 +291,7 @@ class Hub:
             self._sessions.expire()
             self._traffic.remind()
             try:
-                if await self._registry.expire_commands(time.time()):
+                if await self._registry.sweep(time.time()):
                     _LOG.info("commands expired")
             except LeaseHeld:
                 raise

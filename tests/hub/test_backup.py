@@ -16,6 +16,7 @@ from handfast.core.topics import TELEMETRY
 from handfast_hub.config import HubConfig
 from handfast_hub.registry.backup import backup, restore
 from handfast_hub.registry.engine import RegistryError, RegistryLocked
+from handfast_hub.registry.operator import NewCommand
 from handfast_hub.registry.registry import Registry
 from handfast_hub.registry.schema import ONBOARDED, REVOKED
 from handfast_hub.vault import create_master_key
@@ -112,6 +113,22 @@ async def test_after_a_restore_nothing_is_sent_twice_and_lost_epochs_are_looked_
     assert (loaded.active.epoch, loaded.lookahead) == (10, 1)
     # In the new epoch the hub begins above everything, too.
     assert loaded.active.send_base == after.active.send_base == ring.active.send_base
+    await registry.close()
+
+
+async def test_after_a_restore_no_command_is_sent_that_may_have_been_sent_before(
+    config: HubConfig, tmp_path: Path
+) -> None:
+    device_id = await one_onboarded_device(config)
+    registry = await Registry.open(config, world.crypto)
+    now = time.time()
+    number = await registry.operator.command(NewCommand(device_id, b"open", now + 60, now))
+    await registry.close()
+    backup(config, tmp_path / "copy")
+    restore(config, tmp_path / "copy", world.crypto)
+    registry = await Registry.open(config, world.crypto)
+    assert await registry.waiting_commands(device_id, now) == []
+    assert (await registry.operator.find_command(number)).state == "unanswered"
     await registry.close()
 
 

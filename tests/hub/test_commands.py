@@ -92,7 +92,7 @@ async def test_a_command_whose_epoch_has_passed_is_not_sealed_anew_and_ends_unan
         await hub.fake_clock.advance(1)
     assert heard == []
     assert len(set(commands_of(overheard))) == 1
-    assert await hub._registry.expire_commands(time.time() + 601) == 1
+    assert await hub._registry.sweep(time.time() + 601) == 1
     assert await state(hub, number) == "unanswered"
     # What comes later is not held up by it.
     later = await queue(hub, one, b"blink")
@@ -107,7 +107,7 @@ async def test_an_answer_that_comes_late_still_counts(one: Simulated, hub: Memor
     await becomes(hub, number, "sent")
     await hub.fake_clock.advance(1)
     message = await asyncio.wait_for(anext(device(one).messages()), 10)
-    await hub._registry.expire_commands(time.time() + 6)
+    await hub._registry.sweep(time.time() + 6)
     assert await state(hub, number) == "unanswered"
     await message.reply(b"42")
     await hub.fake_clock.advance(1)

@@ -57,6 +57,31 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(
     engine.dispose()
 
 
+def test_a_device_that_an_old_hub_approved_twice_is_onboarded_again(engine: sa.Engine) -> None:
+    from alembic import command
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for number, active in ((1, 1), (2, 0)):
+            connection.exec_driver_sql(
+                "INSERT INTO devices (id, device_id, thumbprint, state, label, reason, highest_epoch, lookahead,"
+                f" created_at) VALUES ({number}, x'0{number}', x'0{number}', 'admitted', '', '', 0, 1, 0)"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO keys (device, attempt, active, born, epoch, suite, sealed_secret, send_base,"
+                f" send_bound, window, failures, sealed_root, created_at) VALUES ({number}, x'00', {active},"
+                " 1, 0, -21, x'', 0, 0, x'', 0, x'', 0)"
+            )
+    migrations.upgrade(engine)
+    with engine.connect() as connection:
+        states = connection.exec_driver_sql("SELECT state FROM devices ORDER BY id").scalars().all()
+    assert states == ["onboarded", "admitted"]
+    engine.dispose()
+
+
 def test_a_database_from_the_future_is_left_alone(engine: sa.Engine) -> None:
     migrations.upgrade(engine)
     with engine.begin() as connection:

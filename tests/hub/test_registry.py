@@ -488,7 +488,7 @@ async def test_a_command_that_waited_too_long_is_never_sent(registry: Registry) 
     number = await registry.operator.command(NewCommand(ring.device_id, b"open", NOW + 60, NOW))
     assert await registry.waiting_commands(ring.device_id, NOW + 60) == []
     assert not await registry.dispatch(Dispatch(number, 0, 7, b"record", NOW + 60))
-    assert await registry.expire_commands(NOW + 60) == 1
+    assert await registry.sweep(NOW + 60) == 1
     assert (await registry.operator.find_command(number)).state == "expired"
     with pytest.raises(LocalError, match="onboarded"):
         await registry.operator.command(NewCommand(b"nobodyhe", b"open", NOW + 60, NOW))

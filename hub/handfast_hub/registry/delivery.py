@@ -20,6 +20,7 @@ from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.enrolment import Refusal
 from handfast_hub.registry.keys import seal_previous, seal_secret
 from handfast_hub.registry.reads import BOUND_TOKEN_GRACE, order, ring_of
+from handfast_hub.registry.retention import trim
 from handfast_hub.registry.schema import (
     ANSWERED,
     ONBOARDED,
@@ -190,12 +191,6 @@ class DeliveryTransaction:
                 trim(connection, table, self._keep[table])
 
 
-def trim(connection: Connection, table: sa.Table, keep: int) -> None:
-    """Remove all but about the newest `keep` rows of a table with a growing id."""
-    newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
-    connection.execute(sa.delete(table).where(table.c.id <= newest - keep))
-
-
 def live_keys(connection: Connection, device_ids: set[bytes]) -> dict[bytes, dict[bytes, Row]]:
     """The keys of known devices by attempt; a device without a key has an empty dict."""
     found: dict[bytes, dict[bytes, Row]] = {}
@@ -310,6 +305,8 @@ class _Group:
         if row.token_id is not None:
             if row.withdrawn_at is not None:
                 return Refusal(None, "its token was withdrawn")
+            if row.expires_at is None:
+                return Refusal(None, "its token is gone")
             if now >= row.expires_at + BOUND_TOKEN_GRACE:
                 return Refusal(None, "its token expired before it spoke")
         same = self._live[row.device_id]

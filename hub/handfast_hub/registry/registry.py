@@ -39,6 +39,7 @@ from handfast_hub.registry.enrolment import (
 from handfast_hub.registry.group import GroupCommit, Operation
 from handfast_hub.registry.operator import Operator
 from handfast_hub.registry.reads import Stored
+from handfast_hub.registry.retention import Trimming
 from handfast_hub.registry.schema import devices, events
 from handfast_hub.registry.tokens import TokenStock
 from handfast_hub.registry.traffic import Answer, Command, Dispatch, RingReads, RootReads, Sent
@@ -48,6 +49,8 @@ from handfast_hub.vault import open_vault
 _FRESH_LIMIT = 10_000
 # What `watch` tells of. Enrolments are not among it: the hub that made them knows.
 WATCHED = ("admitted", "refused", "revoked", "token", "withdrawn", "command")
+# How often the tables are trimmed, in seconds.
+TRIM_SECONDS = 300.0
 # How often another process is looked for, in seconds; a look costs some 60 us.
 WATCH_SECONDS = 0.2
 
@@ -96,6 +99,8 @@ class Registry:
         self._dispatch = Operation(fence.guard(traffic.dispatch), rank=4)
         self._take_back = Operation(fence.guard(traffic.take_back), rank=4)
         self._expire = Operation(fence.guard(traffic.expire_commands), rank=5)
+        self._trim = Operation(fence.guard(Trimming(config.retention)), rank=5)
+        self._trim_at = 0.0
         self._load = Operation(RingReads(vault), reading=True)
         self._roots = Operation(RootReads(vault), reading=True)
         self._crypto = crypto
@@ -230,9 +235,16 @@ class Registry:
         """Let a command wait again whose record provably never left."""
         await self._group.submit(self._take_back, dispatch)
 
-    async def expire_commands(self, now: float) -> int:
-        """End the commands that are older than they should be; how many."""
-        return await self._group.submit(self._expire, now)
+    async def sweep(self, now: float) -> int:
+        """End the commands that are older than they should be; how many. Trims the tables now and then."""
+        ended = await self._group.submit(self._expire, now)
+        # Also when the clock was set back.
+        if not self._trim_at - TRIM_SECONDS <= now < self._trim_at:
+            trimmed = await self._group.submit(self._trim, now)
+            if trimmed.tokens:
+                await self._group.submit(self._stock, None)
+            self._trim_at = now + (0.0 if trimmed.more else TRIM_SECONDS)
+        return ended
 
     async def watch(self) -> AsyncIterator[Change]:
         """What operators do from now on, in this process or another, within WATCH_SECONDS.

@@ -121,6 +121,10 @@ class TokenStock:
         secrets = sa.select(batches.c.id, batches.c.seal_id, batches.c.sealed_k_batch)
         self._batches = {row[0]: (row[1], row[2]) for row in connection.execute(secrets)}
         self._tokens = found
+        # A copy: this is the database's thread, and the event loop goes on with the gate.
+        for token_id in self._gate_keys.copy():
+            if token_id not in found:
+                self._gate_keys.pop(token_id, None)
         return [None] * len(items)
 
     def gate_key(self, token_id: bytes) -> tuple[bytes | None, Token | None]:
