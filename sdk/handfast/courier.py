@@ -3,6 +3,8 @@
 from handfast.core import device_session
 from handfast.core.constants import MAX_PLAINTEXT
 from handfast.core.errors import LocalError, PeerError
+from handfast.core.plaintexts import STATUS_BUSY
+from handfast.core.topics import COMMAND
 from handfast.inbox import Inbox
 
 TYPE_CHECKING = False
@@ -144,8 +146,18 @@ class Courier:
             elif len(self.received) < self._limit:
                 self.received.append(event)
             else:
-                self._changed("%d messages wait for the application; one was dropped" % len(self.received))
+                self._turn_away(session, event)
             event = session.next_event()
+
+    def _turn_away(self, session: "DeviceSession", data: "device_session.Data") -> None:
+        """The application is slow. A command is taken once, so the hub has to hear that it is not done."""
+        trouble = "%d messages wait for the application" % len(self.received)
+        if data.channel == COMMAND:
+            answer = trouble.encode("utf-8")
+            session.respond(data.epoch, data.piv, STATUS_BUSY, answer, self._clock.now())
+            self._changed(trouble + "; a command was refused")
+        else:
+            self._changed(trouble + "; one was dropped")
 
     def _ring(self) -> None:
         self.busy = True

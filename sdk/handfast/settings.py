@@ -15,7 +15,8 @@ class Settings:
     """`suites`: numbers this device would ever use, best first, all with one signature algorithm.
 
     `firmware` and `hardware`: at most 64 bytes of UTF-8 each, shown to the operator. `queue`: how many
-    messages wait in each direction while the link is away or the application is busy. `retry`:
+    messages wait in each direction while the link is away or the application is busy; a command beyond
+    it is answered "busy" and not carried out. `retry`:
     the first and the longest delay in seconds between attempts to reach the broker or the hub.
     `packet_limit`: the largest payload in bytes that the way to the hub carries, at least 1024;
     onboarding messages beyond it travel in fragments, 0 sends them whole.

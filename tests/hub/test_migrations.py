@@ -68,7 +68,8 @@ def test_a_device_that_an_old_hub_approved_twice_is_onboarded_again(engine: sa.E
         for number, active in ((1, 1), (2, 0)):
             connection.exec_driver_sql(
                 "INSERT INTO devices (id, device_id, thumbprint, state, label, reason, highest_epoch,"
-                f" lookahead, created_at) VALUES ({number}, x'0{number}', x'0{number}', 'admitted', '', '', 0, 1, 0)"
+                f" lookahead, created_at) VALUES ({number}, x'0{number}', x'0{number}', 'admitted', '', '',"
+                " 0, 1, 0)"
             )
             connection.exec_driver_sql(
                 "INSERT INTO keys (device, attempt, active, born, epoch, suite, sealed_secret, send_base,"

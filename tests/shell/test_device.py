@@ -10,6 +10,7 @@ from world import World, caught, everything, onboarded
 from handfast.core import topics
 from handfast.core.constants import MAX_PLAINTEXT
 from handfast.core.errors import KeystoreError, LocalError
+from handfast.core.plaintexts import STATUS_BUSY
 from handfast.device import Device
 from handfast.settings import Settings
 from handfast.testing import MemoryHost, MemoryKeystore, MemoryLink
@@ -146,17 +147,59 @@ async def test_only_a_command_can_be_answered() -> None:
     await device.close()
 
 
-async def test_messages_that_nobody_reads_are_bounded_and_said_so() -> None:
+async def test_a_command_beyond_the_queue_is_answered_busy_and_never_lost_in_silence() -> None:
     world, device = await onboarded(settings=Settings(queue=2))
     for number in range(5):
         world.command(device, b"%d" % number)
     await world.clock.advance(1.0)
-    assert "dropped" in device.trouble
+    assert "refused" in device.trouble
+    # Each command is either with the application or answered.
+    assert [response.status for response in world.hub.responses] == [STATUS_BUSY] * 3
+    assert world.hub.responses[0].data == b"2 messages wait for the application"
     for data in (b"0", b"1"):
-        assert (await device.next_message()).data == data
+        message = await device.next_message()
+        assert message.data == data
+        await message.reply(b"done " + data)
     world.command(device, b"5")
     await world.clock.advance(1.0)
-    assert (await device.next_message()).data == b"5"
+    message = await device.next_message()
+    assert message.data == b"5"
+    await message.reply(b"done 5")
+    await world.clock.advance(1.0)
+    answers = [response.data for response in world.hub.responses[3:]]
+    assert answers == [b"done 0", b"done 1", b"done 5"]
+    # Every answer names another command.
+    assert len({(response.epoch, response.piv) for response in world.hub.responses}) == 6
+    await device.close()
+
+
+async def test_other_messages_beyond_the_queue_are_dropped_and_said_so() -> None:
+    world, device = await onboarded(settings=Settings(queue=2))
+    for number in range(3):
+        record = world.hub.seal(world.known(device), topics.BULK, b"%d" % number)
+        world.publish(device, [(topics.BULK, record)])
+    await world.clock.advance(1.0)
+    assert "dropped" in device.trouble
+    assert world.hub.responses == []
+    await device.close()
+
+
+async def test_a_busy_answer_outlives_a_broken_link() -> None:
+    world, device = await onboarded(settings=Settings(queue=1))
+    world.command(device, b"0")
+    await world.clock.advance(1.0)
+    endpoint_command = world.hub.command(world.known(device), b"1")
+    world.publish(device, [endpoint_command])
+    # The broker goes before the device has said a word about it.
+    world.broker.connected = False
+    world.broker.drop_all()
+    await world.clock.advance(5.0)
+    world.broker.connected = True
+    # What the device did not take while it was away comes again, as the hub does it.
+    await world.clock.advance(90.0)
+    world.publish(device, [endpoint_command])
+    await world.clock.advance(5.0)
+    assert [response.status for response in world.hub.responses] == [STATUS_BUSY]
     await device.close()
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # How often the registry is asked for something new, in seconds.
 _POLL_SECONDS = 0.2
 _PAGE = 1000
-_STATUS = {0: "done", 1: "failed", 2: "unknown command"}
+_STATUS = {0: "done", 1: "failed", 2: "unknown command", 3: "busy, not carried out"}
 
 
 def add_to(app: typer.Typer) -> None:

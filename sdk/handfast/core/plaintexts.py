@@ -19,12 +19,14 @@ from handfast.core.root_key import MAX_EPOCH
 
 # A plaintext of channel 0: kind is one of constants.CONTROL_*, value the attempt, the reason or None.
 Control = namedtuple("Control", ("kind", "value"))
-# A plaintext of channel 3; status is one of STATUS_*.
+# A plaintext of channel 3; status is one of STATUS_*, or the application's own.
 Response = namedtuple("Response", ("epoch", "piv", "status", "data"))
 
 STATUS_DONE = 0
 STATUS_FAILED = 1
 STATUS_UNKNOWN = 2
+# The device has taken it and will not carry it out: too many messages wait for its application.
+STATUS_BUSY = 3
 # Applications may have others, up to this one: what every database takes.
 MAX_STATUS = (1 << 31) - 1
 
