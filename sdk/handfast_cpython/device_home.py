@@ -16,8 +16,10 @@ from handfast.core.root_key import MAX_EPOCH
 from handfast.core.stored_session import decode_stored
 from handfast.device import Device
 from handfast.settings import Settings
+from handfast_cpython.crypto import Crypto
 from handfast_cpython.host import Host
 from handfast_cpython.keystore import Keystore
+from handfast_cpython.keystore_view import KeystoreView
 from handfast_cpython.mqtt import MqttLink
 
 SETTINGS = "settings"
@@ -94,17 +96,22 @@ class DeviceHome:
                     await _within(wish.seconds, _onboard_and_be_heard(device, wish.retry), device)
                 finally:
                     said.cancel()
-            return _status(host.keystore, device)
+            return _status(host.keystore)
         finally:
             await host.close()
 
     async def status(self) -> dict[str, object]:
-        """What is stored, read without the network."""
-        host, wishes = self._open()
-        try:
-            return _status(host.keystore, Device(host, wishes.link(), wishes.settings()))
-        finally:
-            await host.close()
+        """What is stored, read without the network and beside a device that runs; and whether one runs."""
+        if not self._exists():
+            raise LocalError(f"there is no device in {self._path}; make one with 'handfast init --hub CODE'")
+        with KeystoreView(self._path) as keystore:
+            holder = keystore.holder()
+            if keystore.load(SETTINGS) is None:
+                raise LocalError(
+                    f"there is no device in {self._path}; make one with 'handfast init --hub CODE'"
+                )
+            running = {"running": holder is not None, "pid": None if holder is None else holder.pid}
+            return {**_status(keystore), **running}
 
     async def send(self, data: bytes, channel: str, seconds: float) -> None:
         """Send one message to a hub that answers, and wait until the broker has it."""
@@ -186,8 +193,11 @@ def _decode(stored: bytes) -> Wishes:
     return Wishes(broker, None if ca is None else Path(ca), qrng, None if suites is None else tuple(suites))
 
 
-def _status(keystore: Keystore, device: Device) -> dict[str, object]:
-    session = device.stored_session()
+def _status(keystore: Keystore) -> dict[str, object]:
+    crypto = Crypto()
+    thumbprint = identity.load(crypto, keystore).credential.thumbprint
+    stored = keystore.load(identity.SESSION)
+    session = None if stored is None else decode_stored(stored)
     state = "factory"
     if session is not None:
         state = "active" if session.active else "enrolled"
@@ -195,8 +205,8 @@ def _status(keystore: Keystore, device: Device) -> dict[str, object]:
         state = "refused"
     return {
         "state": state,
-        "thumbprint": device.thumbprint.hex(),
-        "claim_code": device.claim_code,
+        "thumbprint": thumbprint.hex(),
+        "claim_code": codes.encode_claim_code(crypto, thumbprint),
         "device_id": None if session is None else session.device_id.hex(),
         "suite": None if session is None else session.suite,
         "epoch": None if session is None else session.epoch,

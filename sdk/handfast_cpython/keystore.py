@@ -22,9 +22,10 @@ import stat
 import struct
 import sys
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from handfast.core.errors import KeystoreError, LocalError
 
@@ -33,6 +34,8 @@ VERSION = 1
 KIND_VALUE = 0
 KIND_ERASED = 1
 CHECK_LENGTH = 16
+_LOCK_TRIES = 10
+_LOCK_PAUSE = 0.02
 _HEADER = struct.Struct(">4sBBQI")
 _NAME = re.compile(r"[a-z0-9_-]{1,40}")
 _SLOT = re.compile(r"[a-z0-9_-]{1,40}\.[01]")
@@ -124,7 +127,7 @@ class Keystore:
                 os.close(descriptor)
         self._lock = self._directory = -1
 
-    def __enter__(self) -> "Keystore":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -145,27 +148,41 @@ class Keystore:
     def _take_lock(self) -> None:
         # The file stays when the lock is given up: unlinking it would let two holders in.
         self._lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=self._directory)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._locked():
             holder = os.pread(self._lock, 200, 0).decode("utf-8", "replace").strip() or "another process"
             raise KeystoreError(
                 f"the keystore {self._path} is in use by {holder}; stop it, or use another keystore"
-            ) from None
+            )
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"process {os.getpid()} ({_command()})\n".encode(), 0)
 
+    def _locked(self) -> bool:
+        """Take the lock; False when somebody has it and keeps it."""
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # Perhaps a KeystoreView that looks who has it, and is gone in a moment.
+                time.sleep(_LOCK_PAUSE)
+            else:
+                return True
+        return False
+
     def _check_files(self) -> None:
+        for name in self._checked_files():
+            self._read(name, sync=True)
+        os.fsync(self._directory)
+
+    def _checked_files(self) -> list[str]:
+        """The files of the slots, which nobody else may read."""
         self._check_mode(self._path, os.fstat(self._directory).st_mode, 0o700)
-        for name in sorted(os.listdir(self._directory)):  # noqa: PTH208
-            if not _SLOT.fullmatch(name):
-                continue
+        names = [name for name in sorted(os.listdir(self._directory)) if _SLOT.fullmatch(name)]  # noqa: PTH208
+        for name in names:
             mode = os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode
             if not stat.S_ISREG(mode):
                 raise KeystoreError(f"{self._path / name} is not a regular file; remove it")
             self._check_mode(self._path / name, mode, 0o600)
-            self._read(name, sync=True)
-        os.fsync(self._directory)
+        return names
 
     def _check_mode(self, path: Path, mode: int, wanted: int) -> None:
         if mode & 0o077:
