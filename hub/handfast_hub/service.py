@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import TextIO, cast
 
 import structlog
 
@@ -37,9 +38,26 @@ def configure_logs(config: HubConfig) -> None:
             structlog.processors.TimeStamper(fmt="iso"),
             *last,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Patient(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+class _Patient:
+    """Standard error where a line may be lost: a full disk under the log is no reason to stop a hub."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write what can be written."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush what can be flushed."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def calm_collector() -> None:

@@ -176,7 +176,10 @@ def explain(error: BaseException, database: str) -> RegistryError:
 
 
 _SENTENCES = (
-    ("SQLITE_READONLY", "cannot be written; give this user write access to the file and its folder"),
+    (
+        "SQLITE_READONLY",
+        "cannot be written; give this user write access to it, its -wal and -shm files and their folder",
+    ),
     ("SQLITE_FULL", "cannot grow: the disk is full; nothing was lost, make room and try again"),
     (
         "SQLITE_IOERR",
