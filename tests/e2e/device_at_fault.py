@@ -18,7 +18,7 @@ from typing import Any
 
 import handfast_cpython.device_home
 import handfast_cpython.keystore
-import handfast_cpython.qrng_device  # noqa: F401  # what a child would import
+import handfast_cpython.qrng_device  # what a child would import
 from handfast_cpython import cli
 
 
