@@ -60,12 +60,7 @@ class Graph:
 
     def explore(self) -> Report:
         """Visit every world."""
-        start = (
-            self._devices.number(model.new_device()),
-            self._hubs.number(model.new_hub()),
-            0,
-            self._budgets,
-        )
+        start = (*self._start(), 0, self._budgets)
         numbers, worlds = {start: 0}, [start]
         sources, targets = array("l"), array("l")
         transitions, violations, ends, agreed, stuck = 0, {}, [], 0, set()
@@ -80,8 +75,7 @@ class Graph:
             agreed += good
             if not alive:
                 stuck.add(world[:2])
-            device = self._devices.values[world[0]]
-            if good or (device.session is None and alive):
+            if good or (alive and not self._holds_key(world[0])):
                 ends.append(at)
             for kind, after in self._after(world):
                 transitions += 1
@@ -96,6 +90,12 @@ class Graph:
         dead = len(worlds) - len(_reaching(len(worlds), sources, targets, ends))
         counts = (len(self._devices.values), len(self._hubs.values), len(self._messages.values))
         return Report(len(worlds), transitions, *counts, agreed, violations, dead, len(stuck))
+
+    def _start(self) -> tuple[int, int]:
+        return self._devices.number(model.new_device()), self._hubs.number(model.new_hub())
+
+    def _holds_key(self, device: int) -> bool:
+        return self._devices.values[device].session is not None
 
     def _judge(self, device: int, hub: int) -> tuple[str | None, bool, bool]:
         both = self._devices.values[device], self._hubs.values[hub]
@@ -194,12 +194,16 @@ class Graph:
             number = self._messages.number(message)
             if number == self._named:
                 self._named += 1
-                if isinstance(message, (Up, Down)):
-                    same = self._nonces.setdefault(model.nonce_of(message.record), [])
+                record = self._record(message)
+                if record is not None:
+                    same = self._nonces.setdefault(model.nonce_of(record), [])
                     self._rivals.extend(1 << number | 1 << other for other in same)
                     same.append(number)
             mask |= 1 << number
         return mask
+
+    def _record(self, message: Any) -> bytes | None:
+        return message.record if isinstance(message, (Up, Down)) else None
 
     def _repeats(self, network: int) -> bool:
         """Whether two different records under one key and nonce are in the network."""

@@ -1,7 +1,8 @@
 """Design 2.8 and 2.9, every state of it: two attempts, one power cut on each side, any order of delivery.
 
-With the rules of the design no state is dead; without any one of R1 to R5, or when the hub publishes
-before it commits, one is. docs/recovery.md has the numbers.
+With the rules of the design no state is dead; without any one of R1 to R6, or when the hub publishes
+before it commits, one is. R6 is explored with two devices that race for one token. docs/recovery.md has the
+numbers.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 from property import recovery_model as model
 from property.recovery_model import Hub, Message3, Rules
 from property.state_graph import Budgets, Graph, Report
+from property.token_model import Registry, Token, TokenGraph, TokenRules, restarted
 
 from handfast.core import constants, hub_session
 from handfast.core.hub_session import Key, Ring
@@ -157,6 +159,94 @@ def test_dropping_a_rule_of_the_hub_makes_a_dead_state(
     report = explored(budgets, rules)
     assert expected in report.violations and report.dead and report.stuck
     documented(rule, report.worlds, report.dead, report.stuck, expected)
+
+
+# Attempts are of each of the two devices; either may be the one that is cut.
+RACE = Budgets((1, 1), 1, 1, 0, 0)
+TWO_ONBOARDED = "one token has onboarded two thumbprints"
+
+
+def race(budgets: Budgets) -> str:
+    """How docs/recovery.md names a race: the attempts of both devices, their power cuts, those of the hub."""
+    (first, second), device_cuts, hub_cuts = budgets[:3]
+    return f"{first} + {second} | {device_cuts} | {hub_cuts}"
+
+
+@pytest.mark.parametrize(
+    "budgets",
+    [
+        RACE,
+        Budgets((2, 2), 0, 0, 0, 0),
+        Budgets((2, 1), 1, 0, 0, 0),
+        Budgets((2, 1), 0, 1, 0, 0),
+        Budgets((2, 1), 1, 1, 0, 0),
+    ],
+    ids=str,
+)
+def test_a_race_for_one_token_has_one_winner_and_no_dead_state(budgets: Budgets) -> None:
+    report = TokenGraph(budgets, TokenRules()).explore()
+    assert good(report), report
+    documented(race(budgets), report.worlds, report.transitions, report.agreed, report.dead, report.stuck)
+
+
+class BoundAtPromotion(TokenRules):
+    """The token is anybody's until a key was promoted."""
+
+    def admits(self, token: Token, who: int) -> bool:
+        return not token.consumed or token.bound == who
+
+    def pend(self, token: Token, who: int) -> Token:
+        return token
+
+    def promote(self, token: Token, who: int) -> Token | None:
+        return None if token.consumed and token.bound != who else Token(who, True)
+
+
+class BoundAfterTheCommit(TokenRules):
+    """In a transaction of its own, after the one with the key."""
+
+    def crash(self, before: Registry, after: Registry) -> Registry:
+        return restarted(after._replace(token=before.token))
+
+
+class NeverConsumed(TokenRules):
+    """It belongs to the key that waits, and is free again when there is none."""
+
+    def promote(self, token: Token, who: int) -> Token | None:
+        return Token(None, False)
+
+
+class GoodForOneAnswer(TokenRules):
+    """Not accepted again, not from the same thumbprint either."""
+
+    def admits(self, token: Token, who: int) -> bool:
+        return token.bound is None
+
+
+class GoodUntilPromotion(TokenRules):
+    """Not accepted from a device that was promoted, which it only knows from the ack."""
+
+    def admits(self, token: Token, who: int) -> bool:
+        return token.bound is None or (token.bound == who and not token.consumed)
+
+
+@pytest.mark.parametrize(
+    ("clause", "rules", "budgets", "expected"),
+    [
+        ("bound at promotion only", BoundAtPromotion(), RACE, ""),
+        ("bound in a transaction of its own", BoundAfterTheCommit(), RACE, TWO_ONBOARDED),
+        ("bound but never consumed", NeverConsumed(), RACE, TWO_ONBOARDED),
+        ("not accepted again", GoodForOneAnswer(), RACE, ""),
+        ("not accepted after promotion", GoodUntilPromotion(), Budgets((2, 1), 1, 0, 0, 0), ""),
+    ],
+)
+def test_dropping_a_clause_of_r6_loses_a_device_or_onboards_two(
+    clause: str, rules: TokenRules, budgets: Budgets, expected: str
+) -> None:
+    report = TokenGraph(budgets, rules).explore()
+    assert set(report.violations) == ({expected} if expected else set())
+    assert report.dead
+    documented(f"R6: {clause}", race(budgets), report.worlds, report.dead, report.stuck)
 
 
 def test_the_numbers_of_the_document_are_those_of_the_code() -> None:
