@@ -29,7 +29,7 @@ int main(void) {
         // The file system first; a board whose file system has a main.py runs that, else its frozen one.
         pyexec_frozen_module("_boot.py", false);
         int result = pyexec_file_if_exists("boot.py");
-        if (!(result & PYEXEC_FORCED_EXIT) && pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {
+        if (!(result & PYEXEC_FORCED_EXIT) && pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL && options_number("main", 1)) {
             result = mp_import_stat("main.py") == MP_IMPORT_STAT_FILE
                 ? pyexec_file("main.py") : pyexec_file_if_exists("_main.py");
         }

@@ -1,4 +1,7 @@
-"""Runs first at every start: mounts the flash, which is made into a file system when it is new."""
+"""Runs first at every start: mounts the flash, which is made into a file system when it is new.
+
+With the option host=FOLDER that folder of the host is at /host, to be read.
+"""
 
 import emulator
 import vfs
@@ -20,3 +23,8 @@ try:
 except OSError:
     # The emulator was started without one.
     pass
+
+if emulator.option("host"):
+    from host_folder import HostFolder
+
+    vfs.mount(HostFolder(emulator.option("host")), "/host")
