@@ -2,8 +2,8 @@
 
     python tests/bench/board_instructions.py [--json] [FILE.mpy ...]
 
-Files named are put into /lib of the board's flash first, so that they are found before the frozen ones: a
-tier in machine code is measured without building an image.
+Files named, which import nothing of ours, are put into /lib of the board's flash and loaded from there before
+anything else: a tier in machine code is measured without building an image.
 """
 
 import argparse
@@ -69,11 +69,13 @@ def _copy(files: list[Path]) -> str:
     for file in files:
         target = f"/lib/handfast_micropython/{file.name}"
         lines += [f"with open({target!r}, 'wb') as file: file.write(emulator.read({str(file.resolve())!r}))"]
-    # One package, two places: what is not in /lib is frozen.
+    # A package has one place on a board: what is named is loaded from the flash, and all else is frozen.
     lines += [
-        "import handfast_micropython",
-        "handfast_micropython.__path__ = '/lib/handfast_micropython'",
+        "import handfast_micropython as package",
+        "frozen, package.__path__ = package.__path__, '/lib/handfast_micropython'",
     ]
+    lines += [f"__import__('handfast_micropython.{file.stem}')" for file in files]
+    lines += ["package.__path__ = frozen"]
     return "\n".join(lines) + "\n"
 
 
