@@ -1,11 +1,12 @@
 """SHA-384 (FIPS 180-4 section 6.5) in plain Python: MicroPython's hashlib stops at SHA-256."""
 
 import struct
+from array import array
 
 _MASK = 0xFFFFFFFFFFFFFFFF
 
 
-def _fractions(root: int, count: int) -> "list[int]":
+def _fractions(root: int, count: int) -> "array[int]":
     """The first 64 bits of the fractional parts of the square or cube roots of the first primes."""
     primes: "list[int]" = []
     number = 2
@@ -13,7 +14,12 @@ def _fractions(root: int, count: int) -> "list[int]":
         if all(number % prime for prime in primes):
             primes.append(number)
         number += 1
-    return [_integer_root(prime << (64 * root), root) & _MASK for prime in primes]
+    # One piece of memory that is there before: integers would each stay where they were made, between what
+    # their making left over, and no piece of a 192 KB heap was above 4 KB afterwards.
+    fractions = array("Q", bytes(8 * count))
+    for index, prime in enumerate(primes):
+        fractions[index] = _integer_root(prime << (64 * root), root) & _MASK
+    return fractions
 
 
 def _integer_root(value: int, root: int) -> int:
@@ -25,9 +31,21 @@ def _integer_root(value: int, root: int) -> int:
     return found
 
 
-# FIPS 180-4 sections 4.2.3 and 5.3.4: constants of the first 80 primes, start values of the 9th to 16th.
-_CONSTANTS = _fractions(3, 80)
-_START = _fractions(2, 16)[8:]
+class _Constants:
+    """FIPS 180-4 sections 4.2.3 and 5.3.4: constants of the first 80 primes, start values of the 9th to 16th.
+
+    Made when they are first needed, for only one suite needs them.
+    """
+
+    words = array("Q")
+    start = array("Q")
+
+    @classmethod
+    def make(cls) -> None:
+        """Nothing happens the second time."""
+        if not cls.words:
+            cls.start = _fractions(2, 16)[8:]
+            cls.words = _fractions(3, 80)
 
 
 def _turn(word: int, by: int) -> int:
@@ -36,6 +54,7 @@ def _turn(word: int, by: int) -> int:
 
 def _block(state: "list[int]", data: bytes, start: int) -> None:
     # Section 6.4.2.
+    constants = _Constants.words
     words = list(struct.unpack_from(">16Q", data, start))
     for index in range(16, 80):
         x, y = words[index - 15], words[index - 2]
@@ -45,7 +64,7 @@ def _block(state: "list[int]", data: bytes, start: int) -> None:
     a, b, c, d, e, f, g, h = state
     for index in range(80):
         big1 = _turn(e, 14) ^ _turn(e, 18) ^ _turn(e, 41)
-        first = h + big1 + ((e & f) ^ (~e & g)) + _CONSTANTS[index] + words[index]
+        first = h + big1 + ((e & f) ^ (~e & g)) + constants[index] + words[index]
         big0 = _turn(a, 28) ^ _turn(a, 34) ^ _turn(a, 39)
         second = big0 + ((a & b) ^ (a & c) ^ (b & c))
         h, g, f, e = g, f, e, (d + first) & _MASK
@@ -56,7 +75,8 @@ def _block(state: "list[int]", data: bytes, start: int) -> None:
 
 def sha384(data: bytes) -> bytes:
     """48 bytes."""
-    state = list(_START)
+    _Constants.make()
+    state = list(_Constants.start)
     whole = len(data) // 128 * 128
     for start in range(0, whole, 128):
         _block(state, data, start)
