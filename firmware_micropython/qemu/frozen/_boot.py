@@ -3,6 +3,8 @@
 With the option host=FOLDER that folder of the host is at /host, to be read.
 """
 
+import sys
+
 import emulator
 import vfs
 
@@ -20,6 +22,8 @@ def mount(flash: "emulator.Flash") -> None:
 
 try:
     mount(emulator.Flash())
+    # As on stock boards, so that tools which install packages find their place.
+    sys.path.append("/lib")
 except OSError:
     # The emulator was started without one.
     pass
