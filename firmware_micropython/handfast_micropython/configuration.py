@@ -2,6 +2,7 @@
 
 from handfast.core.cbor import decode, encode
 from handfast.core.errors import DecodeError, KeystoreError, LocalError
+from handfast.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,3 +48,12 @@ def load(keystore: "Keystore") -> "dict[str, object]":
     if not isinstance(values, dict):
         raise KeystoreError("the configuration in this keystore is damaged; set the board up again")
     return {name: values.get(name, entry[1]) for name, entry in ENTRIES.items()}
+
+
+def settings(keystore: "Keystore") -> Settings:
+    """The settings of the device out of the configuration; LocalError for suites that do not go together."""
+    values = load(keystore)
+    chosen: "dict[str, object]" = {key: values[key] for key in ("firmware", "hardware", "packet_limit")}
+    if values["suites"]:
+        chosen["suites"] = tuple(values["suites"])  # type: ignore[arg-type]
+    return Settings(**chosen)  # type: ignore[arg-type]

@@ -10,8 +10,6 @@ stands in the board's own /main.py. `set_up` was called once before, by hand or 
 import asyncio
 import gc
 
-import handfast.identity as identity
-from handfast.core.codes import encode_claim_code
 from handfast.core.errors import EntropyError, Error, KeystoreError, LinkError, LocalError
 from handfast.device import Device
 from handfast.settings import Settings
@@ -41,20 +39,10 @@ async def set_up(
     `values` are entries of `handfast_micropython.configuration`. May be repeated after a power cut.
     LocalError when there is a key already, DecodeError for a mistyped code, EntropyError in alarm.
     """
-    if board.keystore.load(identity.IDENTITY) is not None:
-        raise LocalError("this board is set up already; reset it first to make another device of it")
-    configuration.save(board.keystore, values)
-    made = await identity.create(board, settings(board.keystore).signature, name, hub_code, token)
-    return encode_claim_code(board.crypto, made.credential.thumbprint)
+    # A board that lives with its hub never needs it again.
+    from handfast_micropython.provisioning import create
 
-
-def settings(keystore: Keystore) -> Settings:
-    """The settings of the device out of the configuration; LocalError for suites that do not go together."""
-    values = configuration.load(keystore)
-    chosen: "dict[str, object]" = {key: values[key] for key in ("firmware", "hardware", "packet_limit")}
-    if values["suites"]:
-        chosen["suites"] = tuple(values["suites"])  # type: ignore[arg-type]
-    return Settings(**chosen)  # type: ignore[arg-type]
+    return await create(board, hub_code, token, name, values)
 
 
 def link(keystore: Keystore) -> MqttLink:
@@ -102,7 +90,9 @@ async def run(
     while True:
         began = board.clock.now()
         try:
-            await stay(board, link(board.keystore), settings(board.keystore), period, read, handle, say)
+            await stay(
+                board, link(board.keystore), configuration.settings(board.keystore), period, read, handle, say
+            )
         except EntropyError as error:
             say("the quantum source: " + error.detail)
             # Nobody is there to look after it; the count of alarms goes to the hub.

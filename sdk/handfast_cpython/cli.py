@@ -1,4 +1,4 @@
-"""The command of a device: handfast init | onboard | status | send | listen | reset | swarm."""
+"""The command of a device: handfast init | onboard | status | send | listen | reset | swarm | flash."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from handfast.core.errors import LocalError
 from handfast_cpython import terminal
+from handfast_cpython.cli_flash import flash
 from handfast_cpython.terminal import Json, JsonLines
 
 app = typer.Typer(
@@ -197,6 +198,9 @@ def swarm(
 def _secret(text: str | None) -> str | None:
     """`text`, or a line of standard input for "-": the shell history is no place for a secret."""
     return sys.stdin.readline().strip() if text == "-" else text
+
+
+app.command()(flash)
 
 
 def _read(path: Path) -> str:

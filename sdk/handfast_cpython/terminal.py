@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from importlib import metadata
 from pathlib import Path
@@ -106,8 +106,13 @@ def note(text: str) -> None:
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run `work` to its end; our errors become a sentence and an exit code, Ctrl-C becomes 130."""
+    return attempt(lambda: asyncio.run(work))
+
+
+def attempt(work: Callable[[], Result]) -> Result:
+    """What `run` does, for work that waits for nothing else meanwhile."""
     try:
-        return asyncio.run(work)
+        return work()
     except Error as error:
         fail(error)
     except KeyboardInterrupt:

@@ -85,7 +85,7 @@ async def test_a_board_is_set_up_once_and_again_after_a_power_cut() -> None:
     await refused_by(LocalError, main.set_up(board, code, broker="hub.local"))
     again = flash(files)
     assert configuration.load(again)["period"] == 5 and configuration.load(again)["port"] == 1883
-    assert main.settings(again).suites == (-22,)
+    assert configuration.settings(again).suites == (-22,)
     assert main.link(again)._name == "hub.local:1883"
 
 
