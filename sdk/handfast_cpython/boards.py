@@ -172,3 +172,15 @@ def check(answer: Answer, format_: tuple[int, int]) -> None:
             f"MicroPython {answer.version} on this board loads .mpy {theirs[0]}.{theirs[1]}, and mpy-cross "
             f"here writes {format_[0]}.{format_[1]}; update the board, or install the mpy-cross of its age"
         )
+
+
+def check_kernels(answer: Answer, module: bytes) -> None:
+    """LocalError when this board would not load the .mpy file `module`, by what its head says."""
+    if len(module) < 4 or module[:1] != b"M":
+        raise LocalError("kernels in C are a .mpy file of firmware_micropython/native/build_native.py")
+    made_for = ARCHITECTURES.get(module[2] >> 2, "another chip")
+    if made_for != answer.architecture or (module[1], module[2] & 3) != answer.format:
+        raise LocalError(
+            f"these kernels are for {made_for}, .mpy {module[1]}.{module[2] & 3}, and this board loads "
+            f"{answer.architecture}, .mpy {answer.format[0]}.{answer.format[1]}: build them for it"
+        )

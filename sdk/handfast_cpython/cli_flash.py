@@ -5,7 +5,6 @@ import json
 import os
 import sys
 import urllib.parse
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,6 +69,12 @@ def flash(
             help="Your main.py for the board. Without it the board keeps its own, or gets a first one.",
         ),
     ] = None,
+    kernels: Annotated[
+        Path | None,
+        typer.Option(
+            "--kernels", help="handfast_native.mpy for this chip: the crypto in C, which is faster."
+        ),
+    ] = None,
     reset: Annotated[
         bool,
         typer.Option(
@@ -94,7 +99,8 @@ def flash(
             port,
             board,
             baud,
-            main,
+            None if main is None else _program(main),
+            None if kernels is None else _read(kernels),
             {"hub": hub, "token": token, "name": name, "wifi": wifi, "reset": reset},
             {"broker": broker, "qrng": qrng, "period": period},
             yes,
@@ -107,7 +113,8 @@ def _flash(
     port: str,
     board: str | None,
     baud: int,
-    main: Path | None,
+    main: bytes | None,
+    kernels: bytes | None,
     setup: dict[str, Any],
     configuration: dict[str, Any],
     yes: bool,
@@ -117,12 +124,13 @@ def _flash(
     from handfast_cpython.raw_repl import RawRepl
 
     boards.check_name(board)
-    program = None if main is None else _read(main)
     setup = {**_checked(setup), "configuration": _configuration(configuration)}
-    wishes = flashing.Wishes(setup, board, program)
+    wishes = flashing.Wishes(setup, board, main, kernels)
 
     def confirm(answer: boards.Answer) -> None:
         if not yes:
+            # A moving bar and a question do not go together.
+            watch.close()
             _ask(f"Erase the identity and all keys of this {answer.machine} for good?")
 
     watch = Watch()
@@ -169,7 +177,7 @@ def _configuration(wishes: dict[str, Any]) -> dict[str, Any]:
     elif broker is not None:
         values.update(_broker(broker))
     if values:
-        values["firmware"] = f"handfast {metadata.version('handfast')}"[:MAX_LABEL]
+        values["firmware"] = f"handfast {terminal.number()}"[:MAX_LABEL]
     return values
 
 
@@ -208,10 +216,15 @@ def _secret(variable: str, prompt: str) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        program = path.read_bytes()
-        compile(program, str(path), "exec")
+        return path.read_bytes()
     except OSError as error:
-        raise LocalError(f"main.py should be in {path}, which cannot be read: {error}") from None
+        raise LocalError(f"a file for the board should be in {path}, which cannot be read: {error}") from None
+
+
+def _program(path: Path) -> bytes:
+    program = _read(path)
+    try:
+        compile(program, str(path), "exec")
     except (SyntaxError, ValueError) as error:
         raise LocalError(f"{path} is no Python: {error}") from None
     return program

@@ -24,7 +24,9 @@ LEFT_OUT = (
 PLACES = (Path(__file__).parents[2] / "firmware_micropython", Path(__file__).parent / "firmware")
 MAIN = "default_main.py"
 BYTECODE = "bytecode"
-VIPER, TWIN = "_viper.py", "_bytecode.py"
+VIPER, TWIN, NATIVE = "_viper.py", "_bytecode.py", "_native.py"
+# The kernels in C, at the root of the lib folder; firmware_micropython/native/build_native.py makes them.
+KERNELS = "handfast_native.mpy"
 
 
 def folder() -> Path:
@@ -47,11 +49,16 @@ def files() -> dict[str, Path]:
     return {name: found[name] for name in sorted(found) if not name.startswith(LEFT_OUT)}
 
 
-def files_for(architecture: str) -> dict[str, Path]:
-    """The files that a board with this machine code loads: of each pair of twins only one."""
+def files_for(architecture: str, native: bool = False) -> dict[str, Path]:
+    """The files that a board with this machine code loads; with `native` it gets the kernels in C too.
+
+    Those may be larger than what is left of its heap, so the kernels in viper stay beside them.
+    """
     everything = files()
 
     def loaded(name: str) -> bool:
+        if name.endswith(NATIVE):
+            return native
         if architecture == BYTECODE:
             return not name.endswith(VIPER)
         return not name.endswith(TWIN) or name.removesuffix(TWIN) + VIPER not in everything
@@ -64,12 +71,12 @@ def default_main() -> bytes:
     return (folder() / MAIN).read_bytes()
 
 
-def compiled(architecture: str, progress: Callable[[int], None]) -> dict[str, bytes]:
+def compiled(architecture: str, progress: Callable[[int], None], native: bool = False) -> dict[str, bytes]:
     """The .mpy files for `architecture`, by name below the lib folder. `progress` hears of every file.
 
     LocalError when mpy-cross is missing or refuses a file.
     """
-    sources = files_for(architecture)
+    sources = files_for(architecture, native)
     out = {}
     with tempfile.TemporaryDirectory() as place:
         for name, path in sources.items():

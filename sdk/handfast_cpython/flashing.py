@@ -26,26 +26,26 @@ LITTLE_MEMORY = 96 * 1024
 
 LIST = """
 import hashlib, os
-def look(folder):
-    for entry in os.ilistdir(folder):
-        path = folder + "/" + entry[0]
-        if entry[1] & 0x4000:
-            look(path)
-            continue
-        digest = hashlib.sha256()
-        with open(path, "rb") as file:
-            while True:
-                data = file.read(512)
-                if not data:
-                    break
-                digest.update(data)
-        print((path, digest.digest()))
-for folder in FOLDERS:
-    try:
-        os.stat(folder)
-    except OSError:
-        continue
-    look(folder)
+def look(path, kind):
+    if kind & 0x4000:
+        for entry in os.ilistdir(path):
+            look(path + "/" + entry[0], entry[1])
+        return
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while True:
+            data = file.read(512)
+            if not data:
+                break
+            digest.update(data)
+    print((path, digest.digest()))
+try:
+    there = os.stat(LIB)
+except OSError:
+    there = None
+for entry in os.ilistdir(LIB) if there else ():
+    if entry[0] in NAMES:
+        look(LIB + "/" + entry[0], entry[1])
 """
 
 # Files alone; folders that are empty afterwards hurt nobody.
@@ -103,12 +103,14 @@ class Wishes(NamedTuple):
     """What the person asked for. `setup` goes to `handfast_micropython.provisioning` as it is.
 
     It has a configuration, which may be empty. `board` is a name of the table, or None for whatever is
-    there; `main` is its program, or None for the one that is there, else the default.
+    there; `main` is its program, or None for the one that is there, else the default; `kernels` is the
+    module of kernels in C, or None for those in viper.
     """
 
     setup: dict[str, Any]
     board: str | None = None
     main: bytes | None = None
+    kernels: bytes | None = None
 
 
 class Flashed(NamedTuple):
@@ -151,6 +153,8 @@ def flash(
     answer = boards.understand(repl.ask(f"NEEDED = {boards.NEEDED!r}\n{boards.QUESTION}"))
     kind = boards.kind_of(answer, wishes.board)
     boards.check(answer, firmware.mpy_format())
+    if wishes.kernels is not None:
+        boards.check_kernels(answer, wishes.kernels)
     reset = bool(wishes.setup.get("reset"))
     if (reset or not answer.identity) and not (
         wishes.setup.get("hub") and wishes.setup["configuration"].get("broker")
@@ -164,7 +168,7 @@ def flash(
     if answer.frozen:
         progress.note("handfast is part of the firmware of this board: no files are copied")
     else:
-        copied, unchanged = _bring_files(repl, answer, progress)
+        copied, unchanged = _bring_files(repl, answer, wishes.kernels, progress)
         # What was imported before is not what lies there now.
         repl.restart()
     progress.step("writing the configuration, making the identity")
@@ -181,10 +185,16 @@ def flash(
     )
 
 
-def _bring_files(repl: RawRepl, answer: boards.Answer, progress: Progress) -> tuple[int, int]:
+def _bring_files(
+    repl: RawRepl, answer: boards.Answer, kernels: bytes | None, progress: Progress
+) -> tuple[int, int]:
     """How many files were copied, and how many were there already."""
-    progress.step(f"compiling for {answer.architecture}", len(firmware.files_for(answer.architecture)))
-    made = firmware.compiled(answer.architecture, progress.advance)
+    native = kernels is not None
+    total = len(firmware.files_for(answer.architecture, native))
+    progress.step(f"compiling for {answer.architecture}", total)
+    made = firmware.compiled(answer.architecture, progress.advance, native)
+    if kernels is not None:
+        made[firmware.KERNELS] = kernels
     wanted = {f"{answer.home}/lib/{name}": data for name, data in made.items()}
     digests = {path: hashlib.sha256(data).digest() for path, data in wanted.items()}
     progress.step("comparing with what is there")
@@ -211,9 +221,9 @@ def _bring_files(repl: RawRepl, answer: boards.Answer, progress: Progress) -> tu
 
 def _listing(repl: RawRepl, answer: boards.Answer) -> dict[str, bytes]:
     """Every file of our packages on the board with the SHA-256 of what it holds."""
-    folders = [f"{answer.home}/lib/{package}" for package in PACKAGES]
+    program = f"LIB, NAMES = {f'{answer.home}/lib'!r}, {(*PACKAGES, firmware.KERNELS)!r}\n{LIST}"
     try:
-        return dict(ast.literal_eval(line) for line in repl.run(f"FOLDERS = {folders!r}\n{LIST}"))
+        return dict(ast.literal_eval(line) for line in repl.run(program))
     except (ValueError, TypeError, SyntaxError):
         raise LinkError("the board should list its files, but its answer is something else") from None
 

@@ -123,11 +123,15 @@ def version() -> str:
     """The version of handfast and of the libraries that compute for it."""
     from handfast_cpython.crypto import Crypto
 
+    return f"handfast {number()}; crypto: {Crypto().name}"
+
+
+def number() -> str:
+    """The version of handfast."""
     try:
-        number = metadata.version("handfast")
+        return metadata.version("handfast")
     except metadata.PackageNotFoundError:
-        number = "(not installed)"
-    return f"handfast {number}; crypto: {Crypto().name}"
+        return "(not installed)"
 
 
 def show_json(value: object) -> None:
