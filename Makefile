@@ -44,6 +44,7 @@ check: $(VENV)/test.stamp ## lint, formatting, types, and that every chip family
 format: $(VENV)/test.stamp ## put the sources into the house's format
 	@$(RUN) -m ruff check --fix $(PRESENT)
 	@$(RUN) -m ruff format $(PRESENT)
+	@$(RUN) firmware_micropython/write_package_json.py
 
 record: $(VENV)/test.stamp ## keep the crypto calls of the core tests for their run under MicroPython
 	@rm -rf tests/vectors/replay

@@ -5,6 +5,9 @@ import os
 # errno of MicroPython and of Linux alike.
 _NOT_THERE = 2
 _THERE_ALREADY = 17
+_NO_SUCH_DEVICE = 19
+# Where the ports stm32, mimxrt and nrf mount the flash: on them nothing can be written to / itself.
+_MOUNTED = "/flash"
 
 
 class FlashFolder:
@@ -15,8 +18,18 @@ class FlashFolder:
     """
 
     def __init__(self, path: str) -> None:
-        """`path`: made when it is not there, with every folder on the way."""
+        """`path`: made when it is not there, with every folder on the way; below /flash where that is
+        the flash file system and / is none."""
         self._path = path.rstrip("/")
+        try:
+            self._make()
+        except OSError as error:
+            if error.errno != _NO_SUCH_DEVICE or self._path.startswith(_MOUNTED + "/"):
+                raise
+            self._path = _MOUNTED + self._path
+            self._make()
+
+    def _make(self) -> None:
         for end, character in enumerate(self._path + "/"):
             if character == "/" and end:
                 try:

@@ -158,6 +158,25 @@ def test_the_owners_main_is_kept_or_replaced_as_asked(board: FlashedBoard, tmp_p
     assert run("--port", board.port, "--main", str(own)).returncode == 2
 
 
+def test_a_board_whose_flash_is_mounted_elsewhere_is_one_too(
+    board: FlashedBoard, first: tuple[Path, dict[str, Any]]
+) -> None:
+    """The ports stm32, mimxrt and nrf mount it at /flash, and / is then no file system."""
+    boot = (
+        "import emulator, os, sys, vfs\n"
+        "vfs.umount('/')\n"
+        "vfs.mount(vfs.VfsLfs2(emulator.Flash()), '/flash')\n"
+        "os.chdir('/flash')\n"
+        "sys.path[:] = ['', '.frozen', '/flash', '/flash/lib']\n"
+    )
+    board.ask(f"file = open('/boot.py', 'w'); file.write({boot!r}); file.close()\nprint(None)")
+    again = flashed("--port", board.port)
+    assert (again["copied"], again["thumbprint"]) == (0, first[1]["thumbprint"])
+    new = flashed("--port", board.port, *SETTINGS, "--reset", "--yes")
+    assert new["made"] is True
+    assert {"/flash/main.py", "/flash/handfast-keys/identity.1"} <= board.files()
+
+
 def test_a_wifi_password_goes_to_the_board_and_nowhere_else(board: FlashedBoard) -> None:
     stored = (
         "from handfast.core.cbor import decode\n"

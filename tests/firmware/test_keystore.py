@@ -5,6 +5,7 @@ import os
 from refusal import refused
 
 from handfast.core.errors import KeystoreError, LocalError
+from handfast_micropython import flash
 from handfast_micropython import keystore as module
 from handfast_micropython.flash import FlashFolder
 from handfast_micropython.keystore import KIND_VALUE, Keystore, decode_slot, encode_slot
@@ -205,3 +206,27 @@ def test_values_come_back_from_real_files_after_a_new_start() -> None:
 
 def test_a_keystore_where_none_can_be_is_an_error() -> None:
     refused(KeystoreError, Keystore, "/dev/null/keys")
+
+
+class MountedOs:
+    """`os` of a port that mounts its flash at /flash: the rest of / is nowhere."""
+
+    def __init__(self) -> None:
+        self.made: "list[str]" = []
+
+    def mkdir(self, path: str) -> None:
+        """As MicroPython's vfs.c: 19 where nothing is mounted, 17 for a mount point."""
+        if path == "/flash":
+            raise OSError(17, "there already")
+        if not path.startswith("/flash/"):
+            raise OSError(19, "no such device")
+        self.made.append(path)
+
+
+def test_where_the_root_is_no_file_system_the_keystore_lies_in_the_flash() -> None:
+    os_of_board, flash.os = flash.os, MountedOs()
+    try:
+        FlashFolder("/handfast-keys")
+        assert flash.os.made == ["/flash/handfast-keys"]
+    finally:
+        flash.os = os_of_board
