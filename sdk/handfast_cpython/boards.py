@@ -58,8 +58,10 @@ home = libs[0][:-4] if libs else ""
 space = os.statvfs(home or "/")
 try:
     import handfast_micropython
-    frozen = not hasattr(handfast_micropython, "__file__") or handfast_micropython.__file__[0] != "/"
-except ImportError:
+    # In a file system it has a whole path, and where its first file is missing none at all.
+    frozen = getattr(handfast_micropython, "__file__", "/")[0] != "/"
+except Exception:
+    # Not there, or half of it.
     frozen = False
 def there(name):
     try:

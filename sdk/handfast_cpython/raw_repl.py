@@ -21,8 +21,8 @@ BAUD = 115_200
 SILENCE = 10.0
 # Opening the port resets some boards, and what we say while they boot is lost.
 ATTEMPTS = 3
-# Bytes of a file in one line of program: base64 makes 2 KB of it, which every board can parse.
-CHUNK = 1536
+# Bytes of a file in one program: base64 makes 4 KB of it. Each program costs some ten waits of 10 ms.
+CHUNK = 3072
 
 
 class RawRepl:
@@ -86,12 +86,13 @@ class RawRepl:
 
     def write(self, path: str, data: bytes, progress: Callable[[int], None]) -> None:
         """Make or replace the file `path` in a folder that exists; `progress` hears of bytes as they go."""
-        self.run(f"from binascii import a2b_base64 as a\nf = open({path!r}, 'wb')")
-        for at in range(0, len(data), CHUNK):
+        for at in range(0, max(len(data), 1), CHUNK):
             chunk = data[at : at + CHUNK]
-            self.run(f"f.write(a({base64.b64encode(chunk)!r}))")
+            self.run(
+                f"from binascii import a2b_base64\nwith open({path!r}, {'ab' if at else 'wb'!r}) as file:\n"
+                f"    file.write(a2b_base64({base64.b64encode(chunk)!r}))"
+            )
             progress(len(chunk))
-        self.run("f.close()")
 
     def start(self) -> None:
         """Let the board start as it does at power on, but for the hardware, and let go of the port."""
