@@ -45,7 +45,7 @@ async def set_up(
     return await create(board, hub_code, token, name, values)
 
 
-def link(keystore: Keystore) -> MqttLink:
+def link(keystore: Keystore, say: "Callable[[str], None]" = print) -> MqttLink:
     """The link to the broker of the configuration; it joins the stored Wi-Fi first."""
     values = configuration.load(keystore)
 
@@ -65,6 +65,7 @@ def link(keystore: Keystore) -> MqttLink:
         password=str(values["password"]) or None,
         opener=opener,
         before=join,
+        say=say,
     )
 
 
@@ -90,9 +91,8 @@ async def run(
     while True:
         began = board.clock.now()
         try:
-            await stay(
-                board, link(board.keystore), configuration.settings(board.keystore), period, read, handle, say
-            )
+            chosen = configuration.settings(board.keystore)
+            await stay(board, link(board.keystore, say), chosen, period, read, handle, say)
         except EntropyError as error:
             say("the quantum source: " + error.detail)
             # Nobody is there to look after it; the count of alarms goes to the hub.

@@ -36,7 +36,8 @@ class MqttLink:
     `timeout` seconds bound every wait for the broker. Payloads that wait for `receive` are at most
     `queue` and hold at most `limit` bytes together; others are dropped and counted in `dropped`. A
     coroutine function `opener` that gives (reader, writer) stands in for the socket: a serial line,
-    or TLS. `before` is awaited first whenever we connect, and may join a Wi-Fi network.
+    or TLS. `before` is awaited first whenever we connect, and may join a Wi-Fi network. `say` hears in
+    a sentence that a message was dropped.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class MqttLink:
         queue: int = 16,
         opener: "Callable[[], Awaitable[Streams]] | None" = None,
         before: "Callable[[], Awaitable[None]] | None" = None,
+        say: "Callable[[str], None] | None" = None,
     ) -> None:
         if bool(host) is (opener is not None):
             raise LocalError("a broker is a host name, or an opener of streams: give one of the two")
@@ -72,6 +74,7 @@ class MqttLink:
         self._queue = queue
         self._opener = opener or self._open_socket
         self._before = before
+        self._say = say
         self._client: "Client | None" = None
         self._endpoint: "Endpoint | None" = None
         self._payloads: "list[tuple[int | None, bytes]]" = []
@@ -161,6 +164,11 @@ class MqttLink:
             or len(self._payloads) >= self._queue
         ):
             self.dropped += 1
+            if self._say is not None:
+                self._say(
+                    "a message was dropped: this board takes %d bytes at once, or what its heap has left"
+                    % self._limit
+                )
         else:
             self._payloads.append((channel, payload))
 

@@ -112,6 +112,16 @@ class World:
         """What a device is told about the hub."""
         return encode_hub_code(self.hub.crypto, self.hub_id)
 
+    async def heard_from(self, device_id: bytes, begin: int) -> bytes:
+        """The first reading of that device, from number `begin` on."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            for sender, data in self.readings[begin:]:
+                if sender == device_id:
+                    return data
+            assert time.monotonic() < end, [board.lines for board in self.boards]
+            await asyncio.sleep(0.02)
+
     async def heard(self, begin: int, wanted: Callable[[bytes], bool]) -> tuple[bytes, bytes]:
         """The first reading that is wanted, from number `begin` on."""
         end = time.monotonic() + PATIENCE

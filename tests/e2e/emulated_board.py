@@ -1,9 +1,9 @@
-"""The board that QEMU emulates, for tests: its flash is a file, and a kill of the emulator a power cut.
+"""The board that QEMU emulates and its world, for tests.
 
-UART1 goes straight to the broker's TCP port and UART2 to a quantum module; the prompt is at our pipe.
+Its flash is a file, and a kill of the emulator a power cut. UART1 goes straight to the broker's TCP port and
+UART2 to a quantum module; the prompt is at our pipe.
 """
 
-import asyncio
 import contextlib
 import json
 import resource
@@ -12,11 +12,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import board_world
 import emulator
 import pytest
 from board_world import Board
 from build_qemu_port import firmware
 from micropython_build import BuildError
+from quantum_module import QuantumModule
 
 RAW, RUN, FRIENDLY, RESTART, STOP = b"\x01", b"\x04", b"\x02", b"\x04", b"\x03"
 needs_qemu = pytest.mark.skipif(
@@ -98,5 +100,34 @@ async def set_up(board: EmulatedBoard, hub: str, token: str | None, **values: ob
     )
     claim = await board.run(program)
     assert isinstance(claim, str)
-    await asyncio.sleep(0)
     return claim
+
+
+class World(board_world.World):
+    """Its boards are emulated, one after the other, with the same flash."""
+
+    def board(self, module: QuantumModule, **wiring: object) -> EmulatedBoard:
+        """Switch the board on."""
+        usual = {
+            "flash": self.folder / "flash.img",
+            "broker": emulator.tcp(self.broker.host, self.broker.port),
+            "quantum": f"serial,path={module.path}",
+        }
+        board = EmulatedBoard(image(), **{**usual, **wiring})
+        self.boards.append(board)
+        return board
+
+    async def set_up(self, module: QuantumModule, suite: int = -22, **wiring: object) -> EmulatedBoard:
+        """A new board with a token of the hub, at its first start after it was set up."""
+        board = self.board(module, **wiring)
+        await set_up(
+            board,
+            self.hub_code(),
+            await self.token(),
+            broker="uart:1",
+            qrng=f"uart:2#min-entropy={module.claim}",
+            suites=[suite],
+            period=1,
+        )
+        board.restart()
+        return board

@@ -22,7 +22,7 @@ class QuantumModule:
         self.spec = f"uart:{self.path}#min-entropy={claim}"
         self.claim = claim
         self._source = source
-        self.silent = False
+        self.silent = self.stuck = self.slow = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._feed, daemon=True)
         self._thread.start()
@@ -37,6 +37,12 @@ class QuantumModule:
                 self._stop.wait(0.01)
                 continue
             raw = raw or loop.run_until_complete(self._source.read(64))
+            if self.stuck:
+                raw = b"\x5a" * 64
+            if self.slow:
+                # A few hundred bytes a second.
+                raw = raw[:4]
+                self._stop.wait(0.01)
             try:
                 raw = raw[os.write(self._far, raw) :]
             except BlockingIOError:

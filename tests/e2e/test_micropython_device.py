@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import board_world
@@ -35,13 +35,6 @@ def program() -> Path:
         return Path(own) if own else unix_port()
     except BuildError as error:
         pytest.skip(f"MicroPython: {error}")
-
-
-@pytest.fixture
-def module() -> Iterator[QuantumModule]:
-    source = QuantumModule()
-    yield source
-    source.close()
 
 
 class World(board_world.World):
