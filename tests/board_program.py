@@ -5,6 +5,7 @@
 The repository is at /host there. BoardError has the traceback of a program that fails.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -38,7 +39,7 @@ def run(
     patience: float = PATIENCE,
 ) -> str:
     """What `program` prints; `heap` and `stack` in bytes, `patience` in seconds, `icount` as QEMU's."""
-    options: dict[str, object] = {"host": ROOT, "main": 0, "stack": stack}
+    options: dict[str, object] = {"host": ROOT, "listing": _listing(), "main": 0, "stack": stack}
     line = emulator.command(image, board=board, flash=flash, heap=heap, icount=icount, options=options)
     with subprocess.Popen(
         line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -63,3 +64,20 @@ def run(
     if error:
         raise BoardError((said + error).decode(errors="replace"))
     return said.decode()
+
+
+def _listing() -> Path:
+    """A file with the names of all files that tests may look for on the host: a board cannot list a folder."""
+    names = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("sdk", "firmware_micropython", "tests")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    listing = ROOT / ".build" / "host_listing"
+    listing.parent.mkdir(exist_ok=True)
+    # Whole at every moment: another process may be starting a board.
+    part = listing.with_suffix(f".{os.getpid()}")
+    part.write_text("\n".join(sorted(names)))
+    part.replace(listing)
+    return listing

@@ -21,10 +21,14 @@ EARLY = (
 )
 
 
-def load(root: str, path: str) -> "list[tuple[str, object]]":
+# Where a test finds handfast, unless it is frozen.
+HANDFAST = ("firmware_micropython", "sdk")
+
+
+def load(root: str, path: str, handfast: "tuple[str, ...]" = HANDFAST) -> "list[tuple[str, object]]":
     """The tests of a file, by name."""
     folder, _, name = path.rpartition("/")
-    for source in ("firmware_micropython", "sdk", "tests/shell", "tests/core", folder):
+    for source in handfast + ("tests/shell", "tests/core", folder):
         sys.path.insert(0, root + "/" + source)
     for early in EARLY if folder == "tests/shell" else EARLY[:1] if folder == "tests/core" else ():
         __import__(early)

@@ -15,12 +15,13 @@ main                                              what runs at boot
 
 import gc
 
-# Collect after so many bytes, from the first import on. Else the first collection comes when the heap is
-# full, and what lives long lies everywhere between what does not: nothing large finds a place again.
-THRESHOLD = 8192
+# Collect whenever an eighth of the heap was taken, from the first import on. Else the first collection comes
+# when the heap is full, and what lives long lies everywhere between what does not: nothing large finds a
+# place again. Part of the heap and no number, for a collection costs as much as the heap is large.
+PART = 8
 
 if hasattr(gc, "threshold"):
-    gc.threshold(THRESHOLD)
+    gc.threshold((gc.mem_free() + gc.mem_alloc()) // PART)
 
 _PLACES = {"Board": "board", "MqttLink": "mqtt", "UartLink": "uart"}
 

@@ -86,6 +86,8 @@ async def run(
     if board is None:
         values = configuration.load(Keystore(path))
         board = Board(path, qrng=str(values["qrng"]))
+    if board.keystore.load(identity.IDENTITY) is None:
+        raise LocalError("this board has no key yet; call handfast_micropython.main.set_up once more")
     period = float(str(configuration.load(board.keystore)["period"]))
     pause = FIRST_PAUSE
     while True:

@@ -22,7 +22,7 @@ class QuantumModule:
         self.spec = f"uart:{self.path}#min-entropy={claim}"
         self.claim = claim
         self._source = source
-        self.silent = self.stuck = self.slow = False
+        self._state = self._wanted = "well"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._feed, daemon=True)
         self._thread.start()
@@ -31,15 +31,20 @@ class QuantumModule:
         loop = asyncio.new_event_loop()
         raw = b""
         while not self._stop.is_set():
-            if self.silent:
+            if self._state != self._wanted:
+                # Neither the line nor we keep anything of the time before.
+                raw = b""
+                termios.tcflush(self._near, termios.TCIFLUSH)
+                self._state = self._wanted
+            if self._state == "silent":
                 # What waits in the driver was said before.
                 termios.tcflush(self._near, termios.TCIFLUSH)
                 self._stop.wait(0.01)
                 continue
             raw = raw or loop.run_until_complete(self._source.read(64))
-            if self.stuck:
+            if self._state == "stuck":
                 raw = b"\x5a" * 64
-            if self.slow:
+            if self._state == "slow":
                 # A few hundred bytes a second.
                 raw = raw[:4]
                 self._stop.wait(0.01)
@@ -48,6 +53,12 @@ class QuantumModule:
             except BlockingIOError:
                 self._stop.wait(0.01)
         loop.close()
+
+    def become(self, state: str) -> None:
+        """Be well, stuck, silent or slow from now on; what was sent before and not read yet is gone."""
+        self._wanted = state
+        while self._state != state and self._thread.is_alive():
+            self._stop.wait(0.01)
 
     def close(self) -> None:
         """Pull it out."""

@@ -1,5 +1,7 @@
 """What goes wrong around the emulated board: it says so, makes and loses no key, and goes on by itself."""
 
+import asyncio
+
 import mosquitto
 from board_world import PATIENCE
 from emulated_board import World, needs_qemu
@@ -19,7 +21,7 @@ async def lives(emulated: World, board: object, count: int = 1) -> bytes:
 async def test_a_quantum_source_that_is_stuck_then_silent_then_slow_at_boot(
     emulated: World, module: QuantumModule
 ) -> None:
-    module.stuck = True
+    module.become("stuck")
     board = emulated.board(module)
     await board.prompt()
     # No key is made out of a stuck source.
@@ -37,19 +39,19 @@ async def test_a_quantum_source_that_is_stuck_then_silent_then_slow_at_boot(
     assert "failed the health test" in said[0] and said[1]
     board.cut_power()
 
-    module.stuck = False
+    module.become("well")
     board = await emulated.set_up(module)
     await board.said("claim code")
     board.cut_power()
-    module.stuck = True
+    module.become("stuck")
     board = emulated.board(module)
     assert "failed the health test" in await board.said("the quantum source:")
-    module.stuck, module.silent = False, True
     board.cut_power()
+    module.become("silent")
     board = emulated.board(module)
     assert "was silent for 5 seconds" in await board.said("the quantum source:")
     assert await emulated.hub.operator.devices("onboarded") == []
-    module.silent, module.slow = False, True
+    module.become("slow")
     await lives(emulated, board)
 
 
@@ -87,9 +89,10 @@ async def test_a_message_that_is_too_large_is_dropped_and_the_board_goes_on(
 ) -> None:
     board = await emulated.set_up(module)
     device_id = await lives(emulated, board)
-    late = await emulated.hub.operator.send_command(device_id, bytes(60_000))
+    # Nobody waits for its answer: there is none.
+    large = asyncio.create_task(emulated.hub.command(device_id, bytes(60_000), expires=PATIENCE))
     await board.said("a message was dropped")
-    del late
+    large.cancel()
     response = await emulated.hub.command(device_id, b"blink", expires=PATIENCE)
     assert response.data == b"done: blink"
     assert await lives(emulated, board) == device_id

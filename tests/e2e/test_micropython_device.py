@@ -129,11 +129,11 @@ async def test_a_quantum_module_that_is_silent_at_boot_is_an_error_until_it_spea
     board = await world.set_up(module)
     await board.said("claim ")
     board.cut_power()
-    module.silent = True
+    module.become("silent")
     board = world.board()
     assert "silent for 5 seconds" in await board.said("the quantum source:")
     assert await world.hub.operator.devices("onboarded") == []
-    module.silent = False
+    module.become("well")
     device_id = bytes.fromhex(await board.said("onboard as"))
     assert await world.heard(0, lambda data: True) == (device_id, b"reading 1")
 

@@ -1,0 +1,58 @@
+"""Runs the files that on_micropython.py runs on the emulated board; test_on_board.py calls it.
+
+    python tests/on_board.py [test file ...]
+
+handfast is what was frozen into the image; the tests come from /host. One start of the board runs many
+files, and before each everything of ours is imported anew.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import board_program
+import on_micropython
+from build_qemu_port import firmware
+
+ROOT = on_micropython.ROOT
+# Tests of the unix port's own folder tree, and of what only it imports from source.
+ONLY_UNIX = {"test_imports"}
+PATIENCE = 600.0
+
+
+def test_files() -> list[Path]:
+    """Every test file that runs on the board."""
+    return [path for path in on_micropython.test_files() if path.stem not in ONLY_UNIX]
+
+
+def run(image: Path, paths: list[Path]) -> dict[Path, tuple[int, int, str]]:
+    """Run the files: how many tests of each passed, how many failed, and what it printed."""
+    names = [path.relative_to(ROOT).as_posix() for path in paths]
+    program = (
+        "import sys\n"
+        "sys.path.append('/host/tests')\n"
+        "import board_runner\n"
+        f"board_runner.main('/host', {names!r})\n"
+    )
+    said = board_program.run(image, program, patience=PATIENCE)
+    parts = re.split(r"^begin (\S+)\n", said, flags=re.MULTILINE)[1:]
+    found = {}
+    for name, text in zip(parts[::2], parts[1::2], strict=True):
+        counts = re.search(r": (\d+) passed, (\d+) failed$", text.strip())
+        found[ROOT / name] = (int(counts[1]), int(counts[2]), text) if counts else (0, 1, text)
+    return found
+
+
+def main() -> int:
+    """Run the named files or all; 0 when nothing fails."""
+    paths = [Path(name).resolve() for name in sys.argv[1:]] or test_files()
+    passed = failed = 0
+    for path, (good, bad, said) in run(firmware(), paths).items():
+        print(said if bad else f"{path.relative_to(ROOT)}: {good} passed")
+        passed, failed = passed + good, failed + bad
+    print(f"{passed} passed and {failed} failed on the emulated board")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
