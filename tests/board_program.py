@@ -67,7 +67,7 @@ def run(
 
 
 def _listing() -> Path:
-    """A file with the names of all files that tests may look for on the host: a board cannot list a folder."""
+    """A file with the names of all files that tests may look for: a board cannot list a folder."""
     names = [
         path.relative_to(ROOT).as_posix()
         for folder in ("sdk", "firmware_micropython", "tests")

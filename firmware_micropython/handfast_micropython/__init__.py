@@ -21,7 +21,7 @@ import gc
 PART = 8
 
 if hasattr(gc, "threshold"):
-    gc.threshold((gc.mem_free() + gc.mem_alloc()) // PART)
+    gc.threshold((gc.mem_free() + gc.mem_alloc()) // PART)  # type: ignore[attr-defined]
 
 _PLACES = {"Board": "board", "MqttLink": "mqtt", "UartLink": "uart"}
 

@@ -1,10 +1,14 @@
 """The Crypto port of a board: every primitive, and the sizes of every argument.
 
+KEMs, signatures and what one suite alone uses are loaded when they are first called for: a device that has
+its key opens and seals records, and needs none of them.
+
 What a peer sent wrongly is a DecodeError or an AuthenticationError, what our own caller passed wrongly is a
 LocalError.
 """
 
 import hashlib
+import sys
 
 from handfast.core.errors import DecodeError, LocalError
 from handfast.core.suites import (
@@ -19,22 +23,21 @@ from handfast.core.suites import (
     SIGNATURES,
     SUITES,
 )
-from handfast_micropython import aes_ccm, aes_gcm
+from handfast_micropython import aes_ccm
 from handfast_micropython.buffers import equal
 from handfast_micropython.keccak import shake256
 from handfast_micropython.kmac import kmac256
-from handfast_micropython.mldsa import ML_DSA
-from handfast_micropython.mlkem import ML_KEM, TIER
-from handfast_micropython.sha384 import sha384
-from handfast_micropython.xwing import XWing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.core.suites import Kem, Signature
     from handfast_micropython.mldsa import MlDsa
     from handfast_micropython.mlkem import MlKem
+    from handfast_micropython.xwing import XWing
 
-_X_WING = XWing()
+
+# What keccak chose: viper or bytecode.
+TIER = "viper" if "handfast_micropython.keccak_viper" in sys.modules else "bytecode"
 
 
 class Crypto:
@@ -47,15 +50,15 @@ class Crypto:
     def supports(self, suite: int) -> bool:
         """Whether every primitive of suite number `suite` is there."""
         row = SUITES.get(suite)
-        return (
-            row is not None and row.signature in ML_DSA and (row.kem in ML_KEM or row.kem == MLKEM768_X25519)
-        )
+        return row is not None and row.signature in SIGNATURES and row.kem in KEMS
 
     def hash(self, algorithm: int, data: bytes) -> bytes:
         """SHA-256 (-16), SHA-384 (-43) or 64 bytes of SHAKE256 (-45) of `data`."""
         if algorithm == SHAKE256:
             return shake256(data, HASHES[SHAKE256].length)
         if algorithm == SHA_384:
+            from handfast_micropython.sha384 import sha384
+
             return sha384(data)
         if algorithm == SHA_256:
             return hashlib.sha256(data).digest()
@@ -84,6 +87,8 @@ class Crypto:
         """AEAD encryption; the tag stands at the end."""
         tag_length = self._tag_length(algorithm, key, nonce)
         if algorithm == A256GCM:
+            from handfast_micropython import aes_gcm
+
             return aes_gcm.seal(key, nonce, aad, plaintext)
         return aes_ccm.seal(key, nonce, aad, plaintext, tag_length)
 
@@ -91,6 +96,8 @@ class Crypto:
         """AEAD decryption; AuthenticationError when the tag is wrong."""
         tag_length = self._tag_length(algorithm, key, nonce)
         if algorithm == A256GCM:
+            from handfast_micropython import aes_gcm
+
             return aes_gcm.open_(key, nonce, aad, ciphertext)
         return aes_ccm.open_(key, nonce, aad, ciphertext, tag_length)
 
@@ -147,13 +154,23 @@ class Crypto:
 
 
 def _kem(kem: str) -> "tuple[Kem, MlKem | XWing]":
-    part = _X_WING if kem == MLKEM768_X25519 else ML_KEM.get(kem)
+    part: "MlKem | XWing | None"
+    if kem == MLKEM768_X25519:
+        from handfast_micropython.xwing import X_WING
+
+        part = X_WING
+    else:
+        from handfast_micropython.mlkem import ML_KEM
+
+        part = ML_KEM.get(kem)
     if part is None:
         raise LocalError("no KEM %r" % kem)
     return KEMS[kem], part
 
 
 def _signature(algorithm: int) -> "tuple[Signature, MlDsa]":
+    from handfast_micropython.mldsa import ML_DSA
+
     part = ML_DSA.get(algorithm)
     if part is None:
         raise LocalError("no signature %r" % algorithm)

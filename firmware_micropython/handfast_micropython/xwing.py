@@ -54,3 +54,6 @@ class XWing:
 def _combine(ss_m: bytes, ss_x: bytes, ct_x: bytes, pk_x: bytes) -> bytes:
     # Section 5.3.
     return sha3_256(ss_m + ss_x + ct_x + pk_x + _LABEL)
+
+
+X_WING = XWing()

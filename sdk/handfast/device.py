@@ -20,7 +20,6 @@ from handfast.core.errors import DecodeError, EntropyError, KeystoreError, LinkE
 from handfast.core.root_key import application_key
 from handfast.core.stored_session import decode_stored
 from handfast.courier import Courier
-from handfast.enrolment import Enrolment
 from handfast.message import Message, Messages
 from handfast.settings import Settings
 
@@ -28,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.core.device_session import DeviceSession
     from handfast.core.stored_session import Stored
+    from handfast.enrolment import Enrolment
     from handfast.ports import Host, Link
 
 # What `state` may be.
@@ -47,8 +47,9 @@ class Device:
         self._host = host
         self._link = link
         self._settings = settings or Settings()
-        self._identity = identity.load(host.crypto, host.keystore)
-        self._pin = identity.load_pin(host.crypto, host.keystore)
+        # Public keys have two kilobytes each: they are loaded again for an enrolment, and forgotten after it.
+        self._thumbprint = bytes(identity.load(host.crypto, host.keystore).credential.thumbprint)
+        self._hub_id = identity.load_pin(host.crypto, host.keystore).hub_id
         self._state = FACTORY
         self._courier = Courier(host.clock, link, self._settings.queue, self._save, self._hear, self._notify)
         self._end: "Exception | None" = None
@@ -67,12 +68,12 @@ class Device:
     @property
     def claim_code(self) -> str:
         """What an operator approves this device by; no secret."""
-        return encode_claim_code(self._host.crypto, self._identity.credential.thumbprint)
+        return encode_claim_code(self._host.crypto, self._thumbprint)
 
     @property
     def thumbprint(self) -> bytes:
         """SHA-256 of the public key of this device, 32 bytes (RFC 9679)."""
-        return bytes(self._identity.credential.thumbprint)
+        return self._thumbprint
 
     @property
     def device_id(self) -> "bytes | None":
@@ -191,14 +192,14 @@ class Device:
         while self._end is None and not self._enrol_again:
             session = self._courier.living()
             try:
-                await self._link.connect(topics.enrolled(self._pin.hub_id[:KID_LENGTH], session.device_id))
+                await self._link.connect(topics.enrolled(self._hub_id[:KID_LENGTH], session.device_id))
                 await self._courier.carry()
             except LinkError as error:
                 self._notify(error.detail)
                 if self._courier.opened > opened:
                     # The hub was there; a broker that merely takes connections is no reason to hurry.
                     opened, delay = self._courier.opened, first
-                await self._host.clock.sleep(delay * (1 + self._identity.credential.kid[0] / 1024))
+                await self._host.clock.sleep(delay * (1 + self._thumbprint[0] / 1024))
                 delay = min(delay * 2, longest)
         if self._enrol_again:
             self._enrol_again = False
@@ -225,10 +226,15 @@ class Device:
         self._end = None
         return False
 
-    def _enrolment(self) -> Enrolment:
+    def _enrolment(self) -> "Enrolment":
+        # Loaded when it is needed: a device that has its key enrols no more.
+        from handfast.enrolment import Enrolment
+
+        crypto, keystore = self._host.crypto, self._host.keystore
+        own, pin = identity.load(crypto, keystore), identity.load_pin(crypto, keystore)
         session = self._session
         held = None if session is None or session.state == device_session.REVOKED else session.attempt
-        return Enrolment(self._host, self._link, self._identity, self._pin, self._settings, held, self._tell)
+        return Enrolment(self._host, self._link, own, pin, self._settings, held, self._tell)
 
     async def _enrol_once_more(self) -> None:
         """Another key beside the one that we hold, which stays unless the hub itself refuses us."""
@@ -249,8 +255,8 @@ class Device:
                 crypto, result.suite, result.device_id, result.attempt, result.epoch, result.keys, now
             )
         )
-        self._pin = identity.Pin(self._pin.hub_id, self._pin.token, result.credential)
-        identity.save_pin(self._host.keystore, self._pin)
+        pin = identity.load_pin(crypto, self._host.keystore)
+        identity.save_pin(self._host.keystore, identity.Pin(pin.hub_id, pin.token, result.credential))
 
     def _take(self, session: "DeviceSession") -> None:
         self._courier.take(session)
@@ -261,10 +267,11 @@ class Device:
 
     def _hear(self, event: object) -> None:
         """What the session says, after it was stored."""
-        if isinstance(event, device_session.Confirmed) and self._pin.token is not None:
-            # From the first record on the hub has consumed it; a stolen device need not hold it.
-            self._pin = identity.Pin(self._pin.hub_id, None, self._pin.credential)
-            identity.save_pin(self._host.keystore, self._pin)
+        if isinstance(event, device_session.Confirmed):
+            pin = identity.load_pin(self._host.crypto, self._host.keystore)
+            if pin.token is not None:
+                # From the first record on the hub has consumed it; a stolen device need not hold it.
+                identity.save_pin(self._host.keystore, identity.Pin(pin.hub_id, None, pin.credential))
         elif isinstance(event, device_session.EnrolAgain):
             self._enrol_again = True
             self._courier.stop()

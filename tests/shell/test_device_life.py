@@ -60,7 +60,7 @@ async def test_attempts_to_reach_a_broker_become_rarer_up_to_a_limit() -> None:
     counting.times = []
     await world.clock.advance(300.0)
     pauses = [after - before for before, after in zip(counting.times, counting.times[1:])]
-    spread = 1 + device._identity.credential.kid[0] / 1024
+    spread = 1 + device.thumbprint[0] / 1024
     assert [round(pause / spread) for pause in pauses[:6]] == [2, 4, 8, 16, 16, 16]
     world.broker.connected = True
     await world.clock.advance(20.0)

@@ -4,6 +4,10 @@ import io
 
 import emulator
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _READ_ONLY = 30
 _NOT_THERE = 2
 
@@ -14,15 +18,15 @@ class HostFolder:
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def ilistdir(self, path: str) -> "list[tuple[str, int, int, int]]":
-        """What the file that the option listing= names knows of a folder: the host itself tells us no names."""
+    def ilistdir(self, path: str) -> "Iterator[tuple[str, int, int, int]]":
+        """What a folder holds, as far as the file of the option listing= knows: the host lists none."""
         path = path.strip("/") + "/" if path.strip("/") else ""
         found = {}
         for line in emulator.read(emulator.option("listing")).decode().split("\n"):
             if line and line.startswith(path):
                 name, _, below = line[len(path) :].partition("/")
                 found[name] = 0x4000 if below else 0x8000
-        return [(name, kind, 0, 0) for name, kind in sorted(found.items())]
+        return iter([(name, kind, 0, 0) for name, kind in sorted(found.items())])
 
     def chdir(self, path: str) -> None:
         """Folders are asked for by their whole path."""

@@ -13,7 +13,7 @@ import emulator
 from handfast_micropython.mqtt import MqttLink
 
 # Bytes between two collections, so between two looks at what is held.
-RESOLUTION = 512
+RESOLUTION = 2048
 
 
 def figure(name: str) -> None:
