@@ -71,7 +71,7 @@ def decode_slot(record: bytes) -> Slot:
         return _TORN
     magic, version, kind, counter, length = struct.unpack(_HEADER, record[:_HEADER_LENGTH])
     end = len(record) - CHECK_LENGTH
-    whole = hashlib.sha256(record[:end]).digest()[:CHECK_LENGTH] == record[end:]
+    whole = hashlib.sha256(memoryview(record)[:end]).digest()[:CHECK_LENGTH] == record[end:]
     known = magic == MAGIC and version == VERSION and kind in (KIND_VALUE, KIND_ERASED)
     if not (whole and known) or length != end - _HEADER_LENGTH or counter < 1:
         return _TORN

@@ -153,11 +153,14 @@ class Enrolment:
                 continue
             try:
                 payload = reassembly.receive(item[1], clock.now())
+                # Not kept while the machine works: six kilobytes.
+                item = None
                 if payload is not None:
                     machine.receive(payload, clock.now())
             except PeerError as error:
                 # Anybody on the broker can send it; the machine says itself when it gives up.
                 self._tell("trying", error.detail)
+            payload = None
 
     async def _send(self, frame: bytes) -> None:
         # A sid out of the hash: a resend has the same one, and the hub can join parts of both.

@@ -113,7 +113,9 @@ class World(board_world.World):
             "broker": emulator.tcp(self.broker.host, self.broker.port),
             "quantum": f"serial,path={module.path}",
         }
-        board = EmulatedBoard(image(), **{**usual, **wiring})
+        firmware = wiring.pop("image", None) or image()
+        assert isinstance(firmware, Path)
+        board = EmulatedBoard(firmware, **{**usual, **wiring})
         self.boards.append(board)
         return board
 

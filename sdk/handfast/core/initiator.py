@@ -193,6 +193,7 @@ class Initiator:
             self._prk_2e = self._schedule.prk_2e(self._th_2, g_xy)
             keystream = self._schedule.keystream_2(self._prk_2e, self._th_2, len(ciphertext_2))
             self._plaintext_2 = xor(ciphertext_2, keystream)
+            del ciphertext_2, keystream
             plaintext = messages.decode_plaintext_2(self._plaintext_2)
             credential = credential_in(self._crypto, plaintext.id_cred_r)
         except PeerError as error:
