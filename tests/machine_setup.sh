@@ -41,3 +41,9 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086
     [ $root = yes ] && install $missing || echo "no$missing: the tests on the emulated board will be skipped"
 fi
+
+# The kernels in C are built for the RISC-V chips too; without the compiler that one build is skipped.
+if ! command -v riscv64-unknown-elf-gcc >/dev/null 2>&1; then
+    [ $root = yes ] && install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf ||
+        echo "no gcc-riscv64-unknown-elf: the kernels in C will not be built for rv32imc"
+fi

@@ -14,8 +14,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "firmware_micropython" / "unix"))
+for folder in ("unix", "native"):
+    sys.path.insert(0, str(ROOT / "firmware_micropython" / folder))
 
+from build_native import native_module  # noqa: E402
 from build_unix_port import BuildError, unix_port  # noqa: E402
 
 # Compiling a test file takes more than a board has; what fits into a board is measured elsewhere.
@@ -44,6 +46,12 @@ def interpreter(bits: int = 64) -> list[str]:
             raise
         print(f"{error}\nnpm's build stands in", file=sys.stderr)
     return _node()
+
+
+def with_native_module(command: list[str], bits: int) -> list[str]:
+    """The same command of a unix port, with the kernels in C on its path; BuildError when there are none."""
+    folder = native_module("x64" if bits == 64 else "x86").parent
+    return ["env", f"MICROPYPATH={folder}:.frozen", *command]
 
 
 def _node() -> list[str]:

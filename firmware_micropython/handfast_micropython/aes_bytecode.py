@@ -227,3 +227,63 @@ def encrypt(slices, keys, rounds: int):
     sub_bytes(slices)
     shift_rows(slices)
     add_round_key(slices, keys, 8 * rounds)
+
+
+def encrypt_pair(blocks, keys, rounds: int, slices):
+    """Encrypt the two blocks of `blocks` under `keys`, in the 8 words of `slices`."""
+    load(slices, blocks)
+    encrypt(slices, keys, rounds)
+    store(slices, blocks)
+
+
+def expand(keys, key, length: int, slices):
+    """The round keys of a key of 16 or 32 bytes, each spread over 8 words as the blocks are (section 5.2).
+
+    First they are all written into the lower half of `keys`, and then spread from the last one on.
+    """
+    k = keys
+    words = slices
+    data = key
+    size = length >> 2
+    index = 0
+    while index < size:
+        at = 4 * index
+        word = data[at] | (data[at + 1] << 8)
+        k[index] = word | (data[at + 2] << 16) | (data[at + 3] << 24)
+        index += 1
+    constant = 1
+    turn = 0
+    count = 4 * size + 28
+    while index < count:
+        word = k[index - 1]
+        if turn == 0 or turn + size == 12:
+            if turn == 0:
+                word = (word >> 8) | ((word & 0xFF) << 24)
+            at = 1
+            while at < 8:
+                words[at] = 0
+                at += 1
+            words[0] = word
+            transpose(slices)
+            sub_bytes(slices)
+            transpose(slices)
+            word = words[0]
+            if turn == 0:
+                word = word ^ constant
+                constant = (constant << 1) ^ ((constant >> 7) * 0x11B)
+        k[index] = word ^ k[index - size]
+        turn += 1
+        if turn == size:
+            turn = 0
+        index += 1
+    while count > 0:
+        count -= 4
+        at = 0
+        while at < 8:
+            words[at] = k[count + (at >> 1)]
+            at += 1
+        transpose(slices)
+        at = 0
+        while at < 8:
+            k[2 * count + at] = words[at]
+            at += 1

@@ -5,12 +5,9 @@ from array import array
 from handfast.core.errors import AuthenticationError
 from handfast_micropython.aes import BlockPair
 from handfast_micropython.buffers import equal, xor_into
+from handfast_micropython.tier import kernels
 
-try:
-    from handfast_micropython.ghash_viper import absorb
-except (ImportError, SyntaxError, ValueError):
-    from handfast_micropython.ghash_bytecode import absorb
-
+absorb = kernels("ghash").absorb
 TAG_LENGTH = 16
 
 

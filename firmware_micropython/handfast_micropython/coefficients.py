@@ -1,9 +1,9 @@
-"""What polynomials of ML-KEM and ML-DSA have in common, in two tiers."""
+"""What polynomials of ML-KEM and ML-DSA have in common."""
 
-try:
-    from handfast_micropython.coefficients_viper import add, clear, pack, unpack
-except (ImportError, SyntaxError, ValueError):
-    # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
-    from handfast_micropython.coefficients_bytecode import add, clear, pack, unpack
+from handfast_micropython.tier import kernels
 
-__all__ = ("add", "clear", "pack", "unpack")
+_KERNELS = kernels("coefficients")
+add = _KERNELS.add
+clear = _KERNELS.clear
+pack = _KERNELS.pack
+unpack = _KERNELS.unpack

@@ -27,6 +27,7 @@ from handfast_micropython import aes_ccm
 from handfast_micropython.buffers import equal
 from handfast_micropython.keccak import shake256
 from handfast_micropython.kmac import kmac256
+from handfast_micropython.tier import TIER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ TIER = "viper" if "handfast_micropython.keccak_viper" in sys.modules else "bytec
 class Crypto:
     """Every primitive of the suites -21 to -24 (`handfast.ports.Crypto`)."""
 
-    # The tier: viper or bytecode.
+    # With the tier: native, viper or bytecode.
     name = "handfast_micropython, " + TIER
     hedged = True
 

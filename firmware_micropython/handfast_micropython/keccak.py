@@ -1,14 +1,11 @@
 """SHA-3 and SHAKE (FIPS 202): one sponge over Keccak-f[1600]."""
 
-from handfast_micropython.buffers import xor_into
+from handfast_micropython.tier import kernels
 
-try:
-    from handfast_micropython.keccak_viper import permute
-except (ImportError, SyntaxError, ValueError):
-    # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
-    from handfast_micropython.keccak_bytecode import permute
-
-__all__ = ("Sponge", "permute", "sha3_256", "sha3_512", "shake128", "shake256")
+_KERNELS = kernels("keccak")
+permute = _KERNELS.permute
+# start_shake(state, rate, seed): the first block of SHAKE of a seed that is shorter than a block.
+start_shake = _KERNELS.start_shake
 
 # Rates in bytes: 200 minus twice the security strength.
 RATE_SHAKE128 = 168
@@ -34,18 +31,7 @@ class Sponge:
         """Take `data` in, after everything before it; ValueError after a squeeze."""
         if self._squeezing:
             raise ValueError("a sponge that was squeezed absorbs no more")
-        state, rate, at = self._state, self._rate, self._at
-        start, left = 0, len(data)
-        while left:
-            count = min(rate - at, left)
-            xor_into(state, at, data, start, count)
-            at += count
-            start += count
-            left -= count
-            if at == rate:
-                permute(state)
-                at = 0
-        self._at = at
+        self._at = _KERNELS.absorb(self._at, self._rate, self._state, data)
 
     def fill(self) -> None:
         """Pad with zeros up to the next whole block, as bytepad does (SP 800-185 section 2.3.3)."""

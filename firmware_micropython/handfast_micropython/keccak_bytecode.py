@@ -53,3 +53,23 @@ def permute(state: bytearray) -> None:
             lanes[y + 4] = e ^ (~a & b)
         lanes[0] ^= constant
     struct.pack_into("<25Q", state, 0, *lanes)
+
+
+def absorb(at: int, rate: int, state: bytearray, data: "bytes | bytearray") -> int:
+    """XOR `data` into `state` from byte `at`, with a permutation after each `rate` bytes; where it ended."""
+    for byte in data:
+        state[at] ^= byte
+        at += 1
+        if at == rate:
+            permute(state)
+            at = 0
+    return at
+
+
+def start_shake(state: bytearray, rate: int, seed: "bytes | bytearray") -> None:
+    """The first `rate` bytes of SHAKE of `seed`, which is shorter, into `state` (FIPS 202 section 6.2)."""
+    state[:] = bytes(200)
+    state[: len(seed)] = seed
+    state[len(seed)] = 0x1F
+    state[rate - 1] ^= 0x80
+    permute(state)

@@ -6,7 +6,7 @@ caller's own arguments are the caller's duty (handfast.core.suites.SIGNATURES ha
 
 from array import array
 
-from handfast_micropython import scratch
+from handfast_micropython import scratch, tier
 from handfast_micropython.buffers import equal
 from handfast_micropython.coefficients import add, clear, pack, unpack
 from handfast_micropython.keccak import RATE_SHAKE256, SUFFIX_SHAKE, Sponge, shake256
@@ -21,12 +21,7 @@ from handfast_micropython.mldsa_sampling import (
 )
 from handfast_micropython.xof import Xof
 
-try:
-    from handfast_micropython import mldsa_rounding_viper as rounding
-except (ImportError, SyntaxError, ValueError):
-    # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
-    from handfast_micropython import mldsa_rounding_bytecode as rounding  # type: ignore[no-redef]
-
+rounding = tier.kernels("mldsa_rounding")
 _ZEROS = bytes(32)
 
 

@@ -1,14 +1,11 @@
 """Polynomials of ML-DSA out of seeds (FIPS 204 section 7.3)."""
 
+from handfast_micropython import tier
 from handfast_micropython.coefficients import clear, unpack
 from handfast_micropython.keccak import RATE_SHAKE256
 from handfast_micropython.xof import Xof
 
-try:
-    from handfast_micropython import mldsa_viper as kernels
-except (ImportError, SyntaxError, ValueError):
-    # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
-    from handfast_micropython import mldsa_bytecode as kernels  # type: ignore[no-redef]
+kernels = tier.kernels("mldsa")
 
 __all__ = ("MASK_BUFFER", "Q", "kernels", "sample_bounded", "sample_in_ball", "sample_mask", "sample_matrix")
 
@@ -22,6 +19,9 @@ def sample_matrix(xof: Xof, seed: bytearray, row: int, column: int, out: "memory
     # The column comes first.
     seed[32] = column
     seed[33] = row
+    if tier.TIER == "native":
+        kernels.sample_matrix(xof.state, seed, out)
+        return
     xof.start_shake128(seed)
     done = kernels.sample_ntt(0, 0, out, xof.state)
     while done < 256:
@@ -32,6 +32,9 @@ def sample_matrix(xof: Xof, seed: bytearray, row: int, column: int, out: "memory
 def sample_bounded(xof: Xof, seed: bytearray, number: int, out: "memoryview", eta: int) -> None:
     """One polynomial of s1 or s2, algorithm 33: `seed` is rho' and two bytes, the second of them 0."""
     seed[64] = number
+    if tier.TIER == "native":
+        kernels.sample_secret(xof.state, seed, out, eta)
+        return
     xof.start_shake256(seed)
     done = kernels.sample_bounded(0, 0, out, xof.state, eta)
     while done < 256:

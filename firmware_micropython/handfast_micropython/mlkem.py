@@ -7,7 +7,7 @@ Computes in `scratch`; the matrix is made one entry at a time. Sizes of every ar
 from array import array
 
 from handfast.core.errors import DecodeError
-from handfast_micropython import scratch
+from handfast_micropython import scratch, tier
 from handfast_micropython.buffers import equal
 from handfast_micropython.coefficients import add, clear, pack, unpack
 from handfast_micropython.keccak import (
@@ -19,14 +19,7 @@ from handfast_micropython.keccak import (
 )
 from handfast_micropython.xof import Xof
 
-try:
-    from handfast_micropython import mlkem_viper as kernels
-except (ImportError, SyntaxError, ValueError):
-    # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
-    from handfast_micropython import mlkem_bytecode as kernels  # type: ignore[no-redef]
-
-# viper or bytecode.
-TIER = kernels.__name__.split("_")[-1]
+kernels = tier.kernels("mlkem")
 _Q = 3329
 _ETA_2 = 2
 
@@ -228,6 +221,9 @@ class MlKem:
         # Algorithm 13 line 5: the column comes first.
         seed[32] = first
         seed[33] = second
+        if tier.TIER == "native":
+            kernels.sample_matrix(xof.state, seed, out)
+            return
         xof.start_shake128(seed)
         done = kernels.sample_ntt(0, 0, out, xof.state)
         while done < 256:

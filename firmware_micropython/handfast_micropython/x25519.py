@@ -1,14 +1,14 @@
-"""X25519 (RFC 7748 section 5): one function in two tiers, chosen at import."""
+"""X25519 (RFC 7748 section 5)."""
 
-try:
-    from handfast_micropython.x25519_ladder import scalar_multiplication
-except (ImportError, SyntaxError, ValueError):
-    # No viper here: a foreign interpreter, a port without a native emitter, or a .mpy of another chip.
-    from handfast_micropython.x25519_bytecode import scalar_multiplication
+from handfast_micropython.tier import kernels
 
 _BASE_POINT = b"\x09" + bytes(31)
+_multiply = kernels("x25519").scalar_multiplication
 
-__all__ = ("public_key", "scalar_multiplication")
+
+def scalar_multiplication(scalar: bytes, u: bytes) -> bytes:
+    """The u-coordinate of `scalar` times the point at `u`, 32 bytes each; zero for points of small order."""
+    return bytes(_multiply(scalar, u))
 
 
 def public_key(scalar: bytes) -> bytes:

@@ -3,7 +3,7 @@
 Sampling takes one block after the other and drops what it does not need, so nothing is copied.
 """
 
-from handfast_micropython.keccak import RATE_SHAKE128, RATE_SHAKE256, SUFFIX_SHAKE, permute
+from handfast_micropython.keccak import RATE_SHAKE128, RATE_SHAKE256, permute, start_shake
 
 _ZEROS = bytes(200)
 
@@ -16,11 +16,11 @@ class Xof:
 
     def start_shake128(self, seed: "bytes | bytearray") -> None:
         """Begin with `seed`, at most 166 bytes; blocks have 168 bytes."""
-        self._start(seed, RATE_SHAKE128)
+        start_shake(self.state, RATE_SHAKE128, seed)
 
     def start_shake256(self, seed: "bytes | bytearray") -> None:
         """Begin with `seed`, at most 134 bytes; blocks have 136 bytes."""
-        self._start(seed, RATE_SHAKE256)
+        start_shake(self.state, RATE_SHAKE256, seed)
 
     def next_block(self) -> None:
         """Go on to the next block."""
@@ -29,11 +29,3 @@ class Xof:
     def wipe(self) -> None:
         """Leave no secret behind."""
         self.state[:] = _ZEROS
-
-    def _start(self, seed: "bytes | bytearray", rate: int) -> None:
-        state = self.state
-        state[:] = _ZEROS
-        state[: len(seed)] = seed
-        state[len(seed)] = SUFFIX_SHAKE
-        state[rate - 1] = 0x80
-        permute(state)

@@ -1,8 +1,8 @@
-"""Answers calls of the Crypto port under MicroPython: crypto_calls.py ROOT, a call a line on stdin.
+"""Answers calls of the Crypto port under MicroPython: crypto_calls.py ROOT [TIER], a call a line on stdin.
 
 A call is an operation, an algorithm and the inputs in hexadecimal ("-" for no bytes), or x25519, a
-scalar and a coordinate. The answer is one line: its parts in hexadecimal, True or False, or the class
-of the error. Ends with its input.
+scalar and a coordinate, or name. The answer is one line: its parts in hexadecimal, True or False, or
+the class of the error. Ends with its input.
 """
 
 import sys
@@ -20,6 +20,8 @@ def answer(crypto: "object", call: str) -> str:
         from handfast_micropython.x25519 import scalar_multiplication
 
         return scalar_multiplication(bytes_of(words[1]), bytes_of(words[2])).hex()
+    if words[0] == "name":
+        return crypto.name.encode().hex()
     algorithm = int(words[1]) if words[1].startswith("-") else words[1]
     try:
         value = getattr(crypto, words[0])(algorithm, *[bytes_of(word) for word in words[2:]])
@@ -30,10 +32,13 @@ def answer(crypto: "object", call: str) -> str:
     return str(value) if isinstance(value, bool) else value.hex()
 
 
-def main(root: str) -> None:
-    """Answer until there is no call left."""
+def main(root: str, wanted: str = "") -> None:
+    """Answer until there is no call left, in the tier that is `wanted` or the best there is."""
     for source in ("firmware_micropython", "sdk"):
         sys.path.insert(0, root + "/" + source)
+    from handfast_micropython import tier
+
+    tier.TIER = wanted or tier.TIER
     from handfast_micropython.crypto import Crypto
 
     crypto = Crypto()
@@ -44,4 +49,4 @@ def main(root: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,14 +1,10 @@
-"""Combining and comparing bytes on a board, in machine code and in bytecode."""
+"""Combining and comparing bytes on a board, in every tier."""
 
-from handfast_micropython import buffers_bytecode
+from tiers import tiers
+
 from handfast_micropython.buffers import equal
 
-try:
-    from handfast_micropython import buffers_viper
-
-    TIERS = (buffers_bytecode, buffers_viper)
-except (ImportError, SyntaxError):
-    TIERS = (buffers_bytecode,)
+TIERS = tiers("buffers")
 
 
 def test_each_tier_xors_what_it_is_told_to_and_no_byte_more() -> None:

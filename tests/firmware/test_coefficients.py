@@ -1,15 +1,10 @@
-"""What polynomials of ML-KEM and ML-DSA have in common, in machine code and in bytecode."""
+"""What polynomials of ML-KEM and ML-DSA have in common, in every tier."""
 
 from array import array
 
-from handfast_micropython import coefficients_bytecode
+from tiers import tiers
 
-try:
-    from handfast_micropython import coefficients_viper
-
-    TIERS = (coefficients_bytecode, coefficients_viper)
-except (ImportError, SyntaxError):
-    TIERS = (coefficients_bytecode,)
+TIERS = tiers("coefficients")
 
 
 def polynomial(bits: int) -> "array[int]":

@@ -1,17 +1,13 @@
-"""SHA-3 and SHAKE of a board, in machine code and in bytecode."""
+"""SHA-3 and SHAKE of a board, in every tier."""
 
 from refusal import refused
+from tiers import tiers
 
-from handfast_micropython import keccak, keccak_bytecode
+from handfast_micropython import keccak
 from handfast_micropython.keccak import Sponge, sha3_256, sha3_512, shake128, shake256
+from handfast_micropython.tier import long_functions
 
-try:
-    from handfast_micropython import keccak_viper
-
-    TIERS = (keccak_bytecode, keccak_viper)
-except (ImportError, SyntaxError):
-    TIERS = (keccak_bytecode,)
-
+TIERS = tiers("keccak")
 # The Keccak team's KeccakF-1600-IntermediateValues.txt: all zeros, permuted once and twice; the first lane.
 ONCE = "e7dde140798f25f1"
 TWICE = "3ccb6ef94d955c2d"
@@ -33,7 +29,35 @@ def test_the_tiers_agree_on_every_lane() -> None:
         for _ in range(3):
             tier.permute(state)
         states.append(state)
-    assert states[0] == states[-1]
+    for state in states:
+        assert state == states[0]
+
+
+def test_the_long_and_the_short_form_in_viper_agree() -> None:
+    if len(TIERS) == 1 or not long_functions():
+        return
+    from handfast_micropython import keccak_loop_viper, keccak_round_viper
+
+    one, two = bytearray(range(200)), bytearray(range(200))
+    keccak_loop_viper.permute(one)
+    keccak_round_viper.permute(two)
+    assert one == two
+
+
+def test_each_tier_absorbs_and_starts_alike() -> None:
+    results = []
+    for tier in TIERS:
+        state = bytearray(range(200))
+        at = tier.absorb(5, 136, state, bytes(range(256)))
+        assert at == (5 + 256) % 136, tier.__name__
+        assert tier.absorb(at, 136, state, b"") == at
+        assert tier.absorb(at, 136, state, bytes(136 - at)) == 0
+        started = bytearray(b"?" * 200)
+        tier.start_shake(started, 168, b"seed")
+        assert bytes(started[:32]) == shake128(b"seed", 32), tier.__name__
+        results.append(state)
+    for result in results:
+        assert result == results[0]
 
 
 def test_sha3_gives_the_digests_of_nist() -> None:

@@ -1,18 +1,13 @@
-"""The arithmetic of ML-DSA in machine code and in bytecode, against its definitions and at its bounds."""
+"""The arithmetic of ML-DSA in every tier, against its definitions and at its bounds."""
 
 from array import array
 
-from handfast_micropython import mldsa, mldsa_bytecode, mldsa_rounding_bytecode
+from tiers import tiers
 
-try:
-    from handfast_micropython import mldsa_rounding_viper, mldsa_viper
+from handfast_micropython import mldsa
 
-    TIERS = (mldsa_bytecode, mldsa_viper)
-    ROUNDING_TIERS = (mldsa_rounding_bytecode, mldsa_rounding_viper)
-except (ImportError, SyntaxError):
-    TIERS = (mldsa_bytecode,)
-    ROUNDING_TIERS = (mldsa_rounding_bytecode,)
-
+TIERS = tiers("mldsa")
+ROUNDING_TIERS = tiers("mldsa_rounding")
 Q = 8380417
 # (how many high parts, gamma_2), FIPS 204 table 1.
 ROUNDINGS = ((16, 261888), (44, 95232))

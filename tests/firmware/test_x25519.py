@@ -1,16 +1,16 @@
-"""X25519 of a board: the vectors of RFC 7748, and both tiers against plain integers at their bounds."""
+"""X25519 of a board: RFC 7748 in every tier, and viper's arithmetic against plain integers at its bounds."""
 
 from array import array
 
+from tiers import tiers
+
 from handfast_micropython import x25519, x25519_bytecode
 
+TIERS = tiers("x25519")
 try:
-    from handfast_micropython import x25519_ladder, x25519_viper
-
-    TIERS = (x25519_bytecode, x25519_ladder)
+    from handfast_micropython import x25519_field_viper as field
 except (ImportError, SyntaxError):
-    x25519_viper = None
-    TIERS = (x25519_bytecode,)
+    field = None
 
 P = (1 << 255) - 19
 # Private keys of RFC 7748 section 6.1.
@@ -83,7 +83,7 @@ def test_the_two_sides_of_rfc_7748_agree() -> None:
 
 
 def test_sums_products_and_packing_are_exact_at_their_bounds() -> None:
-    if x25519_viper is None:
+    if field is None:
         return
     work = array("I", bytes(320))
     out = array("I", bytes(80))
@@ -91,20 +91,20 @@ def test_sums_products_and_packing_are_exact_at_their_bounds() -> None:
 
     def value() -> int:
         assert max(out) <= 10015 and max([out[index] for index in range(2, 20)]) <= 8192
-        x25519_viper.pack(0, 0, packed, array("I", out))
+        field.pack(0, 0, packed, array("I", out))
         return int.from_bytes(packed, "little")
 
     for left in operands():
-        x25519_viper.square(0, 0, out, left, work)
+        field.square(0, 0, out, left, work)
         assert value() == number(left) * number(left) % P
         for right in operands():
-            x25519_viper.multiply(0, 0, out, left, right, work)
+            field.multiply(0, 0, out, left, right, work)
             assert value() == number(left) * number(right) % P
-            x25519_viper.add(0, 0, out, left, right)
+            field.add(0, 0, out, left, right)
             assert value() == (number(left) + number(right)) % P
-            x25519_viper.subtract(0, 0, out, left, right)
+            field.subtract(0, 0, out, left, right)
             assert value() == (number(left) - number(right)) % P
-            x25519_viper.add_121665_times(0, 0, out, left, right)
+            field.add_121665_times(0, 0, out, left, right)
             assert value() == (number(left) + 121665 * number(right)) % P
 
 

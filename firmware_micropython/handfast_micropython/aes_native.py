@@ -1,0 +1,6 @@
+"""AES of two blocks, in C: firmware_micropython/native/aes.c."""
+
+from handfast_native import aes_encrypt_pair as encrypt_pair
+from handfast_native import aes_expand as expand
+
+__all__ = ("encrypt_pair", "expand")
