@@ -8,7 +8,6 @@ LocalError.
 """
 
 import hashlib
-import sys
 
 from handfast.core.errors import DecodeError, LocalError
 from handfast.core.suites import (
@@ -35,10 +34,6 @@ if TYPE_CHECKING:
     from handfast_micropython.mldsa import MlDsa
     from handfast_micropython.mlkem import MlKem
     from handfast_micropython.xwing import XWing
-
-
-# What keccak chose: viper or bytecode.
-TIER = "viper" if "handfast_micropython.keccak_viper" in sys.modules else "bytecode"
 
 
 class Crypto:
