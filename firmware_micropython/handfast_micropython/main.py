@@ -12,6 +12,7 @@ import gc
 
 from handfast.core.errors import EntropyError, Error, KeystoreError, LinkError, LocalError
 from handfast.device import Device
+from handfast.identity import IDENTITY
 from handfast.settings import Settings
 from handfast_micropython import configuration, wifi
 from handfast_micropython.board import PATH, Board
@@ -86,7 +87,7 @@ async def run(
     if board is None:
         values = configuration.load(Keystore(path))
         board = Board(path, qrng=str(values["qrng"]))
-    if board.keystore.load(identity.IDENTITY) is None:
+    if board.keystore.load(IDENTITY) is None:
         raise LocalError("this board has no key yet; call handfast_micropython.main.set_up once more")
     period = float(str(configuration.load(board.keystore)["period"]))
     pause = FIRST_PAUSE
