@@ -11,17 +11,27 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE, SDK = "sdk/handfast/core", "sdk/handfast"
 CPYTHON, MICROPYTHON = "sdk/handfast_cpython", "firmware_micropython/handfast_micropython"
-HUB = "hub/handfast_hub"
+HUB, KME = "hub/handfast_hub", "hub/handfast_kme"
 
 # Everything that a shared file may import.
 CORE_MAY = {"handfast.core", "binascii", "collections", "struct"}
 SDK_MAY = CORE_MAY | {"handfast", "asyncio"}
 # Which packages of ours the others may import; third parties are their own affair.
-OURS = {"handfast", "handfast_cpython", "handfast_micropython", "handfast_hub", "tests", "examples"}
+OURS = {
+    "handfast",
+    "handfast_cpython",
+    "handfast_micropython",
+    "handfast_hub",
+    "handfast_kme",
+    "tests",
+    "examples",
+}
 FRIENDS = {
     CPYTHON: {"handfast", "handfast_cpython"},
     MICROPYTHON: {"handfast", "handfast_micropython"},
     HUB: {"handfast.core", "handfast.ports", "handfast_cpython", "handfast_hub"},
+    # A simulated installation: it speaks to hubs over the wire alone.
+    KME: {"handfast.core", "handfast_cpython", "handfast_kme"},
 }
 # Hand the shipped test pieces to users' own tests, and so know the device's side.
 TEST_PIECES = {ROOT / "hub/handfast_hub/pytest_plugin.py", ROOT / "hub/handfast_hub/memory_hub.py"}
@@ -95,7 +105,8 @@ def test_twin_files_of_the_two_ports_have_the_same_classes() -> None:
     ("package", "unwanted"),
     [
         ("handfast.core", ["asyncio", "handfast.device"]),
-        ("handfast_hub", ["handfast.device", "handfast.testing"]),
+        ("handfast_hub", ["handfast.device", "handfast.testing", "handfast_kme", "numpy"]),
+        ("handfast_kme", ["handfast.device", "handfast_hub"]),
     ],
 )
 def test_importing_one_end_loads_nothing_of_the_other(package: str, unwanted: list[str]) -> None:

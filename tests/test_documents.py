@@ -16,19 +16,26 @@ import typer.main
 from handfast.core import constants, errors, plaintexts, suites, topics
 from handfast_cpython import cli
 from handfast_hub import cli as hub_cli
+from handfast_kme import cli as kme_cli
 
 ROOT = Path(__file__).parents[1]
 OURS = ("sdk", "hub", "firmware_micropython", "tests", "examples", "docs")
 PAGES = [*sorted(ROOT.glob("*.md")), *(page for part in OURS for page in sorted((ROOT / part).rglob("*.md")))]
 README, PROTOCOL = ROOT / "README.md", ROOT / "docs/protocol.md"
 ARCHITECTURE = ROOT / "docs/architecture.md"
-FOR_OPERATORS = [README, *sorted((ROOT / "docs/runbooks").glob("*.md")), ROOT / "docs/brokers.md"]
+FOR_OPERATORS = [
+    README,
+    *sorted((ROOT / "docs/runbooks").glob("*.md")),
+    ROOT / "docs/brokers.md",
+    ROOT / "docs/qkd.md",
+]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PROGRAMS = {
     "handfast": typer.main.get_command(cli.app),
     "handfast-hub": typer.main.get_command(hub_cli.app),
+    "handfast-kme": typer.main.get_command(kme_cli.app),
 }
 
 
@@ -80,10 +87,12 @@ def test_every_file_of_the_map_exists(page: Path) -> None:
 def typed(page: Path) -> Iterator[tuple[str, bool]]:
     """Every command of ours on a page, and whether it stands there to be typed as it is."""
     for line in page.read_text().splitlines():
-        for inline in re.findall(r"`((?:handfast|handfast-hub)(?: [^`]*)?)`", line):
+        for inline in re.findall(r"`((?:handfast|handfast-hub|handfast-kme)(?: [^`]*)?)`", line):
             yield inline, False
         stripped = line.strip()
-        if re.match(r"(?:handfast|handfast-hub) ", stripped) and not line.startswith(("handfast is", "| ")):
+        if re.match(r"(?:handfast|handfast-hub|handfast-kme) ", stripped) and not line.startswith(
+            ("handfast is", "| ")
+        ):
             yield re.split(r"\s#| {2,}|>>| > ", stripped)[0], True
 
 

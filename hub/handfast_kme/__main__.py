@@ -1,0 +1,5 @@
+"""`python -m handfast_kme`."""
+
+from handfast_kme.cli import main
+
+main()

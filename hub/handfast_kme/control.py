@@ -1,0 +1,68 @@
+"""Calls between two KMEs, both ways over one authenticated channel: a key is assigned, and answered for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from handfast.core.errors import DecodeError, Error, LinkClosed, LinkTimeout
+from handfast_kme.channel import Channel
+
+# Answers a call: its name and arguments.
+Handler = Callable[[str, list[Any]], Awaitable[Any]]
+
+
+class Calls:
+    """One connection. `run` serves until it is gone; `call` may be used meanwhile."""
+
+    def __init__(self, channel: Channel, handler: Handler, timeout: float = 10.0) -> None:
+        self._channel, self._handler, self._timeout = channel, handler, timeout
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._number = 0
+        self._answers: set[asyncio.Task[None]] = set()
+
+    async def call(self, name: str, *values: Any) -> Any:
+        """Ask the peer; LinkError when no answer comes: then nobody knows whether it was done."""
+        self._number += 1
+        number = self._number
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._channel.send("call", number, name, list(values))
+            async with asyncio.timeout(self._timeout):
+                return await future
+        except TimeoutError:
+            raise LinkTimeout(f"the other KME did not answer within {self._timeout:g} s") from None
+        finally:
+            self._waiting.pop(number, None)
+
+    async def run(self) -> None:
+        """Serve until the channel breaks, and raise its error."""
+        try:
+            while True:
+                kind, *values = await self._channel.receive(patient=True)
+                if kind == "call" and len(values) == 3 and isinstance(values[2], list):
+                    task = asyncio.create_task(self._answer(*values))
+                    self._answers.add(task)
+                    task.add_done_callback(self._answers.discard)
+                elif kind == "answer" and len(values) == 2:
+                    future = self._waiting.get(values[0])
+                    if future is not None and not future.done():
+                        future.set_result(values[1])
+                else:
+                    raise DecodeError("expected a call or an answer on the control channel")
+        finally:
+            for task in self._answers:
+                task.cancel()
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(LinkClosed("the other KME is gone"))
+
+    async def _answer(self, number: int, name: str, values: list[Any]) -> None:
+        try:
+            result = await self._handler(name, values)
+        except Error as error:
+            result = {"error": error.detail}
+        try:
+            await self._channel.send("answer", number, result)
+        except Error:
+            # The reading side meets the same failure and ends the connection.
+            return

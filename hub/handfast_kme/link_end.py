@@ -1,0 +1,367 @@
+"""One end of one link in a KME: connects, distils block after block, answers for keys.
+
+Bob's end dials Alice's, twice: `distil` for post-processing in lockstep, `control` for calls both ways.
+Both ends
+dial the line. After anything unexpected all connections are made anew and the block is forgotten.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from handfast.core.errors import EntropyError, Error, KeystoreError, PeerError
+from handfast.core.health_tests import HealthTests
+from handfast_kme import distil
+from handfast_kme.alarms import SUSPECT_BLOCKS, Level, Verdict, Watch
+from handfast_kme.channel import ONE_TIME_KEY, Channel, open_channel
+from handfast_kme.control import Calls
+from handfast_kme.dials import Dials
+from handfast_kme.faults import MAX_LATENCY
+from handfast_kme.network import Node, ProviderLink
+from handfast_kme.privacy import amplify
+from handfast_kme.store import CELL, Store, Waiting, wall_clock
+
+log = logging.getLogger("handfast_kme")
+
+# Seconds before the next attempt to connect.
+RETRY = 0.5
+# How often a full store is looked at.
+REST = 0.2
+_OFFERED = 16
+# Of every draw that much goes through the health tests of SP 800-90B.
+_TESTED = 1024
+# Thousandths of a bit a bit, and a false alarm in 2^40 windows.
+_CLAIM, _EXPONENT = 900, 40
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which end of which link."""
+
+    link: ProviderLink
+    me: Node
+    peer: Node
+    is_alice: bool
+
+
+class LinkEnd:
+    """The state of one end; `run` never ends by itself."""
+
+    def __init__(
+        self,
+        place: Place,
+        store: Store,
+        psks: tuple[bytes, bytes],
+        tls: ssl.SSLContext,
+        dials: Callable[[], Dials],
+    ) -> None:
+        """`psks`: of the channel to the peer, and of that to the line. `tls`: for calls under our
+        certificate."""
+        self.place = place
+        self.name = place.link.name
+        self._store, self._tls, self._dials = store, tls, dials
+        self._psk, self._line_psk = psks
+        self.optics = place.link.light()
+        self.watch = Watch(self.optics)
+        self.control: Calls | None = None
+        self.error_rate: float | None = None
+        self.key_rate = 0.0
+        self.trouble = "not connected yet"
+        self._current: dict[str, asyncio.StreamWriter] = {}
+        self._incoming: dict[str, asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {
+            purpose: asyncio.Queue(1) for purpose in ("distil", "control")
+        }
+
+    async def run(self) -> None:
+        """Distil and answer until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._again_and_again(self._distil))
+            group.create_task(self._again_and_again(self._answer))
+
+    async def assign(self, keys: list[Waiting]) -> list[tuple[int, int]]:
+        """Tell the peer whose keys these are; the cells that it does not have, [] when all is done.
+        LinkError."""
+        if self.control is None:
+            raise PeerError("the other KME is not connected")
+        wanted = [
+            [key.key_id, key.master, list(key.slaves), [list(c) for c in key.cells], key.size] for key in keys
+        ]
+        answer = await self.control.call("assign", wanted)
+        if not isinstance(answer, list):
+            raise PeerError(f"the other KME could not take the keys: {answer}")
+        return [(int(block), int(place)) for block, place in answer]
+
+    def take_connection(
+        self, purpose: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Alice's end: the peer dialled. A new connection takes the place of one that waits."""
+        queue = self._incoming[purpose]
+        if purpose in self._current:
+            # Whoever dials anew has given the old connection up.
+            self._current.pop(purpose).close()
+        while not queue.empty():
+            queue.get_nowait()[1].close()
+        queue.put_nowait((reader, writer))
+
+    # Connections ------------------------------------------------------------------------------------
+
+    async def _again_and_again(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except (Error, OSError, TimeoutError) as error:
+                self.trouble = error.detail if isinstance(error, Error) else str(error)
+                log.info("%s %s: %s", self.place.me.name, self.name, self.trouble)
+            await asyncio.sleep(RETRY)
+
+    async def _peer(self, purpose: str) -> Channel:
+        if self.place.is_alice:
+            reader, writer = await self._incoming[purpose].get()
+            self._current[purpose] = writer
+        else:
+            peer = self.place.peer
+            reader, writer = await asyncio.open_connection(peer.address, peer.peer_port, ssl=self._tls)
+            writer.write(f"{self.name} {purpose}\n".encode())
+        return await self._opened(reader, writer, self._psk, not self.place.is_alice, purpose)
+
+    async def _line(self) -> Channel:
+        link = self.place.link
+        reader, writer = await asyncio.open_connection(link.line_address, link.line_port, ssl=self._tls)
+        role = "alice" if self.place.is_alice else "bob"
+        writer.write(f"{self.name} {role}\n".encode())
+        return await self._opened(reader, writer, self._line_psk, True, role)
+
+    @staticmethod
+    async def _opened(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, psk: bytes, caller: bool, purpose: str
+    ) -> Channel:
+        try:
+            return await open_channel(reader, writer, psk, caller, purpose)
+        except BaseException:
+            writer.close()
+            raise
+
+    # Control ----------------------------------------------------------------------------------------
+
+    async def _answer(self) -> None:
+        channel = await self._peer("control")
+        calls = Calls(channel, self._handle)
+        self.control = calls
+        try:
+            await calls.run()
+        finally:
+            self.control = None
+            await channel.close()
+
+    async def _handle(self, name: str, values: list[Any]) -> Any:
+        if name != "assign":
+            raise PeerError(f"there is no call {name[:32]!r}")
+        try:
+            keys = [
+                Waiting(
+                    str(key_id),
+                    str(master),
+                    tuple(slaves),
+                    tuple((int(b), int(p)) for b, p in cells),
+                    int(size),
+                )
+                for key_id, master, slaves, cells, size in values[0]
+            ]
+        except (TypeError, ValueError, IndexError):
+            raise PeerError("expected keys with id, master, slaves, cells and size") from None
+        if self.watch.level >= Level.ALARM:
+            raise PeerError("the link is in alarm")
+        expires = wall_clock() + KEY_LIFETIME
+        missing = await asyncio.to_thread(self._store.accept, self.name, keys, expires)
+        return [list(cell) for cell in missing]
+
+    # Distillation -----------------------------------------------------------------------------------
+
+    async def _distil(self) -> None:
+        peer = await self._peer("distil")
+        try:
+            line = await self._line()
+            try:
+                await self._agree(peer)
+                self.trouble = ""
+                while True:
+                    await self._block(peer, line)
+            finally:
+                await line.close()
+        finally:
+            await peer.close()
+
+    async def _agree(self, peer: Channel) -> None:
+        """Cells that only one end has are nobody's."""
+        mine = await asyncio.to_thread(self._store.blocks, self.name)
+        await peer.send("blocks", mine)
+        (theirs,) = await peer.receive("blocks")
+        lost = await asyncio.to_thread(self._store.agree, self.name, theirs)
+        if lost:
+            log.info(
+                "%s %s: dropped %d blocks that the peer does not have", self.place.me.name, self.name, lost
+            )
+
+    async def _block(self, peer: Channel, line: Channel) -> None:
+        dials = self._dials().at(self.place.me.name)
+        peer.latency = dials.get("latency", 0.0) * MAX_LATENCY
+        number, one_time = await (self._offer(peer) if self.place.is_alice else self._take_offer(peer))
+        if dials.get("authentication"):
+            one_time = os.urandom(ONE_TIME_KEY)
+        role = distil.alice if self.place.is_alice else distil.bob
+        seen: list[tuple[distil.Measured, Verdict]] = []
+
+        def judge(measured: distil.Measured) -> str | None:
+            verdict = self.watch.see(measured)
+            seen.append((measured, verdict))
+            return verdict.refusal
+
+        started = time.monotonic()
+        pulses = self.place.link.pulses
+        try:
+            made = await role(
+                peer, line, self.optics, number.to_bytes(8, "big"), pulses, one_time, judge,
+                _tested_random(dials.get("entropy", 0.0)), _wrongly if dials.get("firmware") else amplify,
+            )  # fmt: skip
+            stored = await self._keep(peer, number, made.key, bool(dials.get("ingestion")))
+        except Error as error:
+            await self._remember(number, seen, None, 0, time.monotonic() - started, error.detail)
+            await peer.stop(error.detail)
+            raise
+        await self._remember(number, seen, made, stored, time.monotonic() - started, "")
+
+    async def _offer(self, peer: Channel) -> tuple[int, bytes]:
+        """Alice's end: wait for room in the store and for light, then begin a block."""
+        link = self.place.link
+        while await asyncio.to_thread(self._store.count, self.name) >= link.max_keys * 32 // CELL:
+            await self._rest(peer)
+        windows = link.windows()
+        while windows is not None and windows.until_next(wall_clock()) > 0:
+            await self._rest(peer)
+        number = await asyncio.to_thread(self._store.next_block, self.name)
+        names = await asyncio.to_thread(self._store.one_time_names, self.name)
+        await peer.send("block", number, names[:_OFFERED])
+        agreed, name = await peer.receive("ready")
+        if agreed != number:
+            number = await asyncio.to_thread(self._store.next_block, self.name, agreed)
+        if agreed != number or name not in names:
+            raise PeerError("the two ends cannot agree on a block")
+        return number, await self._one_time(name)
+
+    async def _rest(self, peer: Channel) -> None:
+        await asyncio.sleep(REST)
+        await peer.send("rest")
+
+    async def _take_offer(self, peer: Channel) -> tuple[int, bytes]:
+        while True:
+            kind, *values = await peer.receive()
+            if kind != "rest":
+                break
+        if kind != "block" or len(values) != 2:
+            raise PeerError(f"expected block or rest, got {kind[:32]}")
+        wished, names = values
+        mine = set(await asyncio.to_thread(self._store.one_time_names, self.name))
+        common = [name for name in names if name in mine]
+        if not common:
+            raise PeerError(
+                "the one-time keys of the classical channel are used up; renew the link with apply"
+            )
+        number = await asyncio.to_thread(self._store.next_block, self.name, wished)
+        await peer.send("ready", number, common[0])
+        return number, await self._one_time(common[0])
+
+    async def _one_time(self, name: str) -> bytes:
+        key = await asyncio.to_thread(self._store.take_one_time, self.name, name)
+        if key is None:
+            raise PeerError("the one-time key of this block was used before")
+        return key
+
+    async def _keep(self, peer: Channel, number: int, key: bytes, broken: bool) -> int:
+        """Store the block at both ends, Bob first; the bits of new cells. What only one end has `_agree`
+        drops."""
+        if len(key) < ONE_TIME_KEY + CELL:
+            return 0
+        one_time, cells = {f"block-{number:012}": key[:ONE_TIME_KEY]}, key[ONE_TIME_KEY:]
+        if self.place.is_alice:
+            await peer.send("store")
+            await peer.receive("stored")
+        else:
+            await peer.receive("store")
+        if broken:
+            raise KeystoreError("the key could not be stored (fault F8)")
+        await asyncio.to_thread(self._store.add_block, self.name, number, cells, one_time)
+        if not self.place.is_alice:
+            await peer.send("stored")
+        return len(cells) // CELL * CELL * 8
+
+    async def _remember(
+        self,
+        number: int,
+        seen: list[tuple[distil.Measured, Verdict]],
+        made: distil.Distilled | None,
+        bits: int,
+        seconds: float,
+        failure: str,
+    ) -> None:
+        """History, and the voiding of suspect keys."""
+        facts: dict[str, Any] = {"block": number, "seconds": round(seconds, 3), "secret_bits": bits}
+        if failure:
+            facts["failure"] = failure
+        if seen:
+            measured, verdict = seen[0]
+            self.error_rate = made.error_rate if made else measured.x.error_rate
+            link_seconds = measured.pulses / self.optics.pulse_rate
+            self.key_rate = bits / link_seconds
+            facts |= {
+                "qber": round(self.error_rate, 5), "level": verdict.level.name.lower(),
+                "reasons": list(verdict.reasons),
+                "clicks": measured.monitors.clicks, "link_seconds": link_seconds,
+                "doubles": measured.monitors.doubles, "bias_current": measured.monitors.bias_current,
+            }  # fmt: skip
+            if verdict.void:
+                first = max(0, number - SUSPECT_BLOCKS)
+                facts["voided"] = await asyncio.to_thread(self._store.void, self.name, first)
+        if made is not None:
+            facts |= {
+                "efficiency": round(made.efficiency, 4),
+                "phase_error": round(made.bounds.phase_error, 4),
+            }
+        await asyncio.to_thread(self._store.remember, self.name, wall_clock(), facts)
+
+
+# Seconds after which a key that a slave did not fetch is gone.
+KEY_LIFETIME = 3600.0
+
+
+def _tested_random(bias: float) -> distil.Random:
+    """The operating system's generator, a piece of each draw health-tested; `bias` is fault F4."""
+    tests = HealthTests(_CLAIM, _EXPONENT)
+
+    def random(length: int) -> bytes:
+        drawn = os.urandom(length)
+        if bias:
+            drawn = bytes(byte & 0x11 for byte in drawn)
+        alarm = tests.test(drawn[:_TESTED])
+        if alarm is not None:
+            raise EntropyError("the random numbers of this end failed a health test; no key is made of them")
+        return drawn
+
+    return random
+
+
+def _wrongly(bits: Any, secret: int, seed: bytes) -> bytes:
+    """Fault F6: an amplifier that reads its matrix from the wrong end."""
+    return amplify(bits[::-1].copy(), secret, seed)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close a connection that will not be used."""
+    writer.close()
+    with contextlib.suppress(Exception):
+        await writer.wait_closed()
