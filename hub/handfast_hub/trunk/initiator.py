@@ -1,0 +1,188 @@
+"""The initiator of a lane, the hub with the lower hub_id: it opens, it rekeys, it repeats.
+
+It asks its KME for a key, names the key_ID to the other end, and goes on in the epoch in use until
+the other end has answered under the new one. An attempt that is not answered is given up; its key
+is never offered again.
+"""
+
+from typing import Any, NamedTuple
+
+from handfast.core.errors import PeerError, UnexpectedMessageError
+from handfast_hub.trunk import messages
+from handfast_hub.trunk.epochs import Epoch
+from handfast_hub.trunk.lane import OPENING, Failed, Lane
+from handfast_hub.trunk.opening import Opening, Party
+from handfast_hub.trunk.policy import DEFAULT_TIMING, Timing
+from handfast_hub.trunk.rekeying import Rekeying
+
+# A message is resent after these seconds, the last of them again and again, until it is given up.
+RESEND = (0.5, 1.0, 2.0, 4.0)
+GIVE_UP = 15.0
+# The shell has this long to bring a key; later it is too late.
+KEY_PATIENCE = 15.0
+
+
+class _Asked(NamedTuple):
+    """A key that the shell is fetching. `opens`: for a first epoch, not for a next one."""
+
+    ticket: int
+    opens: bool
+    until: float
+
+
+class _Pending:
+    """A message that waits for its answer. `work` is None once only a record can answer it."""
+
+    def __init__(self, work: Opening | Rekeying | None, message: bytes, now: float) -> None:
+        self.work = work
+        self.message = message
+        self.tries = 0
+        self.due = now
+        self.ends = now + GIVE_UP
+
+
+class Initiator(Lane):
+    """The end that begins."""
+
+    initiator = True
+
+    def __init__(self, party: Party, now: float, timing: Timing = DEFAULT_TIMING) -> None:
+        super().__init__(party, now, timing)
+        self._asked: _Asked | None = None
+        self._pending: _Pending | None = None
+        # When the next attempt begins, unless one is under way.
+        self._due = now
+        self._signed_at = now
+        # The KME of the other end lacks the keys that ours gives: the next attempt goes without one.
+        self._without = False
+
+    def renew(self, reason: str, now: float) -> None:
+        """Begin a new epoch now, unless one is being made."""
+        self._due = min(self._due, now)
+
+    def supply(self, ticket: int, key_id: bytes | None, key: bytes | None, now: float) -> None:
+        """Answer a KeyWanted; a late answer is ignored, and its key is lost."""
+        if self._asked is None or self._asked.ticket != ticket:
+            return
+        opens, self._asked = self._asked.opens, None
+        self._begin(opens, key_id if key is not None else None, key, now)
+
+    def timer(self) -> float:
+        """When to call `handle_timer`."""
+        if self._pending is not None:
+            own = min(self._pending.due, self._pending.ends)
+        else:
+            own = self._asked.until if self._asked is not None else self._due
+        return min(own, super().timer())
+
+    def handle_timer(self, now: float) -> None:
+        """Begin, resend or give up, and what both ends do."""
+        heard = not self.silent
+        super().handle_timer(now)
+        if heard and self.silent:
+            self._due = now
+        if self._asked is not None and now >= self._asked.until:
+            self.supply(self._asked.ticket, None, None, now)
+        if self._pending is not None:
+            if now >= self._pending.ends:
+                self._give_up("the other hub did not answer", now)
+            elif now >= self._pending.due:
+                self._send_pending(self._pending, now)
+        elif self._asked is None and now >= self._due:
+            # An end that hears nothing may face a hub that was killed and has no epoch any more.
+            opens = self.current is None or self.silent or now - self._signed_at >= self.timing.signed
+            if self.uses_qkd and not self._without:
+                self._asked = _Asked(self.want_key(None), opens, now + KEY_PATIENCE)
+            else:
+                self._begin(opens, None, None, now)
+
+    def _begin(self, opens: bool, key_id: bytes | None, key: bytes | None, now: float) -> None:
+        epoch = self.current
+        if opens or epoch is None:
+            work: Opening | Rekeying = Opening(self.party, self.number(), key_id, key)
+            message = OPENING + work.message
+        elif self.uses_qkd and key is None and self._can_wait(epoch, now):
+            self._due = now + self.timing.retry
+            return
+        else:
+            work = Rekeying(self.party, self.number(), key_id, key, epoch.chain)
+            message = work.message
+        self._pending = _Pending(work, message, now)
+        self._send_pending(self._pending, now)
+
+    def _can_wait(self, epoch: Epoch, now: float) -> bool:
+        """Without a QKD key: whether the epoch in use is better than a new one of ML-KEM alone."""
+        if epoch.suspect:
+            return False
+        return now - epoch.born < (self.timing.fresh if epoch.hybrid else self.timing.rekey)
+
+    def _send_pending(self, pending: _Pending, now: float) -> None:
+        pending.due = now + RESEND[min(pending.tries, len(RESEND) - 1)]
+        pending.tries += 1
+        if pending.message[:1] == OPENING:
+            self.put(pending.message)
+        elif pending.work is not None and self.current is not None:
+            self.repeat(self.current, pending.message, now)
+        elif self.next is not None:
+            self.repeat(self.next, pending.message, now)
+
+    def _give_up(self, reason: str, now: float) -> None:
+        self._pending, self.next = None, None
+        self._due = now + self.timing.retry
+        self.tell(Failed(reason))
+
+    # What the other end says ------------------------------------------------------------------
+
+    def _accepted(self, raw: bytes, fields: list[Any], now: float) -> None:
+        if self._pending is None or not isinstance(self._pending.work, Opening):
+            raise UnexpectedMessageError("an ACCEPT that nobody waits for")
+        made, confirm = self._pending.work.accept(fields)
+        self.highest, self._signed_at = max(self.highest, made.epoch), now
+        self._prove(made, OPENING + confirm, now)
+
+    def _rekeyed(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
+        if self._pending is None or not isinstance(self._pending.work, Rekeying):
+            return
+        try:
+            made, proven = self._pending.work.answer(fields)
+        except PeerError:
+            # It came from the peer, whose KME gave it another key. The same key_ID cannot mend that.
+            self._give_up("the two ends derived different keys", now)
+            return
+        self._prove(made, proven, now)
+
+    def _prove(self, made: Any, message: bytes, now: float) -> None:
+        self.next = self.epoch(made, now)
+        self._pending = _Pending(None, message, now)
+        self._send_pending(self._pending, now)
+
+    def _settled(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
+        if epoch is self.next:
+            self.early(epoch, now)
+
+    def early(self, epoch: Epoch, now: float) -> None:
+        """The responder speaks under the new epoch, so it has taken our proof."""
+        self._pending, self._without = None, False
+        self.promote(epoch, now)
+        self._due = now + (self.timing.rekey if epoch.hybrid or not self.uses_qkd else self.timing.retry)
+
+    def _refused(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
+        work = self._pending.work if self._pending is not None else None
+        number, lowest, reason = fields
+        if isinstance(work, Rekeying) and work.epoch == number:
+            self.highest = max(self.highest, lowest - 1)
+            self._without = self.current is not None and not self._can_wait(self.current, now)
+            self._give_up(f"the other hub refused the new epoch: {reason}", now)
+
+    def _please(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
+        self.renew(fields[0], now)
+
+    openings = {messages.ACCEPT: _accepted}
+    controls = {
+        messages.REKEYED: _rekeyed,
+        messages.SETTLED: _settled,
+        messages.REFUSED: _refused,
+        messages.PLEASE: _please,
+        messages.ALARM: Lane.alarmed,
+        messages.ALIVE: Lane.alive,
+    }

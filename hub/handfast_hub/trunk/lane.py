@@ -1,0 +1,286 @@
+"""One end of one lane of a trunk, sans-IO: the five verbs of the core, and `send`, `supply`, `alarm`.
+
+    lane.receive(frame, now)       feed one frame of the peer; raises PeerError or RefusedError
+    lane.next_event()              KeyWanted, Established, Data, Silent, … or None
+    lane.frames_to_send(now)       what a carrier must take now; it may lose, repeat and reorder them
+    lane.timer()                   when to call `handle_timer`
+    lane.handle_timer(now)         resend, give up, rekey, say that we are here
+
+What both ends do is here; initiator.py and responder.py have the rest. Nothing that an attacker
+sends ends an epoch: one goes when a record of its successor was opened.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from handfast.core.errors import DecodeError, LocalError, UnexpectedMessageError
+from handfast_hub.trunk import messages
+from handfast_hub.trunk.epochs import CHAIN_LENGTH, Epoch, Made
+from handfast_hub.trunk.messages import decode_message, encode_message
+from handfast_hub.trunk.opening import Party
+from handfast_hub.trunk.policy import CLASSES, CONTROL, DEFAULT_TIMING, HYBRID, Timing
+from handfast_hub.trunk.records import Header
+
+# The first byte of an opening message; that of a record is never 0, for no lane is.
+OPENING = b"\x00"
+_OPENINGS = frozenset((messages.OPEN, messages.ACCEPT, messages.CONFIRM))
+_CONTROLS = frozenset(range(messages.REKEY, messages.ALIVE + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWanted:
+    """The shell is asked for a QKD key: a new one, or that of `key_id`. Answer with `supply`."""
+
+    ticket: int
+    key_id: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """A new epoch is in use. `hybrid`: a QKD key is in it; otherwise ML-KEM and the chain alone."""
+
+    epoch: int
+    hybrid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """One record of the peer. `degraded`: it came under an epoch without a QKD key."""
+
+    kind: int
+    data: bytes = field(repr=False)
+    degraded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """Nothing authentic was heard for `gone` seconds; the carrier may be down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The peer is heard, at first or again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt at a new epoch failed; the one in use stays. `reason` is for the log."""
+
+    reason: str
+
+
+Event = KeyWanted | Established | Data | Silent | Heard | Failed
+
+
+class ClassClosed(LocalError):
+    """A class that fails closed has no epoch with a fresh QKD key now, or there is no epoch at all."""
+
+    retryable = True
+
+
+class Lane:
+    """What both ends do. `supply` and the role's messages are in the subclasses."""
+
+    initiator: ClassVar[bool]
+    # What each opening message and each control message does, by role.
+    openings: ClassVar[dict[int, Callable[..., None]]]
+    controls: ClassVar[dict[int, Callable[..., None]]]
+
+    def __init__(self, party: Party, now: float, timing: Timing = DEFAULT_TIMING) -> None:
+        self.party = party
+        self.timing = timing
+        self.current: Epoch | None = None
+        self.next: Epoch | None = None
+        self._previous: Epoch | None = None
+        # The highest epoch number ever said; none of them is used again.
+        self.highest = -1
+        self._events: deque[Event] = deque()
+        self._frames: list[bytes] = []
+        self._ticket = 0
+        self._silent = True
+        self._heard_at = self._said_at = now
+
+    # What the shell asks ----------------------------------------------------------------------
+
+    def send(self, kind: int, data: bytes, now: float) -> None:
+        """Seal `data`, at most 65,000 bytes, of class `kind`; it leaves with `frames_to_send`.
+
+        ClassClosed when the class needs a fresh QKD key and there is none, or before the first epoch.
+        """
+        epoch, row = self.current, CLASSES.get(kind)
+        if row is None or row.lane != self.party.lane:
+            raise LocalError(f"lane {self.party.lane} has no class {kind}")
+        if epoch is None:
+            raise ClassClosed("the trunk has no keys yet; it opens when the other hub answers")
+        if row.fail_closed and not self.fresh(now):
+            raise ClassClosed(f"class {row.name} waits for an epoch with a fresh QKD key")
+        self._seal(epoch, kind, data, now)
+        if epoch.sending.records >= self.timing.records or epoch.sending.volume >= self.timing.volume:
+            self.renew("volume", now)
+
+    def fresh(self, now: float) -> bool:
+        """Whether classes that fail closed may be sent now."""
+        epoch = self.current
+        return bool(epoch and epoch.hybrid and not epoch.suspect and now - epoch.born <= self.timing.fresh)
+
+    def supply(self, ticket: int, key_id: bytes | None, key: bytes | None, now: float) -> None:
+        """Answer a KeyWanted: the 16 bytes of a key_ID and its key, or None and None."""
+        raise NotImplementedError
+
+    def renew(self, reason: str, now: float) -> None:
+        """A new epoch is wanted soon."""
+        raise NotImplementedError
+
+    def early(self, epoch: Epoch, now: float) -> None:
+        """Data came under the epoch that is being made."""
+        raise NotImplementedError
+
+    def alarm(self, now: float) -> None:
+        """The QKD key of this epoch is suspect: tell the peer, close what fails closed, and rekey."""
+        if self.current is not None:
+            self.current.suspect = True
+            self.say(self.current, now, messages.ALARM, self.current.number)
+            self.renew("alarm", now)
+
+    def next_event(self) -> Event | None:
+        """The next event, or None."""
+        return self._events.popleft() if self._events else None
+
+    def frames_to_send(self, now: float) -> list[bytes]:
+        """The frames that wait; asking takes them."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    def timer(self) -> float:
+        """When to call `handle_timer`: something is always due, if only to say that we are here."""
+        times = [self._heard_at + self.timing.gone] if not self._silent else []
+        times.append(self._said_at + self.timing.alive)
+        if self._previous is not None and self._previous.ends is not None:
+            times.append(self._previous.ends)
+        return min(times)
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due at `now`."""
+        if not self._silent and now - self._heard_at >= self.timing.gone:
+            self._silent = True
+            self.tell(Silent())
+        if self._previous is not None and self._previous.ends is not None and now >= self._previous.ends:
+            self._previous = None
+        if now - self._said_at >= self.timing.alive:
+            self._said_at = now
+            if self.current is not None:
+                self.say(self.current, now, messages.ALIVE)
+
+    # In ---------------------------------------------------------------------------------------
+
+    def receive(self, frame: bytes, now: float) -> None:
+        """Take one frame. PeerError for one that is not lawful, RefusedError for a hub that is not ours."""
+        if frame[:1] == OPENING:
+            kind, fields = decode_message(frame[1:], _OPENINGS)
+            self._handler(self.openings, kind)(self, frame[1:], fields, now)
+            return
+        header = Header(frame)
+        epoch = self._named(header.epoch)
+        if epoch is None:
+            raise UnexpectedMessageError(f"no epoch {header.epoch} here")
+        data = epoch.receiving.open(header, frame)
+        self.authentic(now)
+        if header.kind == CONTROL:
+            kind, fields = decode_message(data, _CONTROLS)
+            self._handler(self.controls, kind)(self, epoch, data, fields, now)
+        else:
+            self._take(epoch, header, data, now)
+
+    def _handler(self, table: dict[int, Callable[..., None]], kind: int) -> Callable[..., None]:
+        handler = table.get(kind)
+        if handler is None:
+            raise UnexpectedMessageError(f"a trunk message {kind} comes from the other role")
+        return handler
+
+    def _named(self, number: int) -> Epoch | None:
+        for epoch in (self.current, self.next, self._previous):
+            if epoch is not None and epoch.number == number:
+                return epoch
+        return None
+
+    def _take(self, epoch: Epoch, header: Header, data: bytes, now: float) -> None:
+        row = CLASSES.get(header.kind)
+        if row is None or row.lane != self.party.lane:
+            raise DecodeError(f"lane {self.party.lane} has no class {header.kind}")
+        if epoch is self.next:
+            self.early(epoch, now)
+        if row.fail_closed and (not epoch.hybrid or epoch.suspect):
+            raise UnexpectedMessageError(f"class {row.name} came under an epoch without a sound QKD key")
+        self.tell(Data(header.kind, data, header.degraded))
+
+    def authentic(self, now: float) -> None:
+        """Something came that only the peer can have sent."""
+        self._heard_at = now
+        if self._silent:
+            self._silent = False
+            self.tell(Heard())
+
+    def alarmed(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
+        """ALARM: the other end trusts the QKD key of `epoch` no longer."""
+        epoch.suspect = True
+        self.renew("alarm", now)
+
+    def alive(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
+        """ALIVE: being heard is all that it says."""
+
+    # For the roles ----------------------------------------------------------------------------
+
+    @property
+    def silent(self) -> bool:
+        """Whether the peer is not heard now."""
+        return self._silent
+
+    def number(self) -> int:
+        """An epoch number that was never used."""
+        self.highest += 1
+        return self.highest
+
+    def epoch(self, made: Made, now: float) -> Epoch:
+        """The epoch that was derived, for this end."""
+        return Epoch(self.party.crypto, self.party.lane, made, self.initiator, now)
+
+    def promote(self, epoch: Epoch, now: float) -> None:
+        """The peer has proven `epoch`: use it, and keep the one before for what is still on its way."""
+        self._previous, self.current, self.next = self.current, epoch, None
+        if self._previous is not None:
+            self._previous.ends = now + self.timing.overlap
+            self._previous.chain = bytes(CHAIN_LENGTH)
+        self.tell(Established(epoch.number, epoch.hybrid))
+
+    def want_key(self, key_id: bytes | None) -> int:
+        """Ask the shell for a key; the ticket of the question. The bulk lane never asks."""
+        self._ticket += 1
+        self.tell(KeyWanted(self._ticket, key_id))
+        return self._ticket
+
+    @property
+    def uses_qkd(self) -> bool:
+        """Whether QKD keys are spent on this lane."""
+        return self.party.lane == HYBRID
+
+    def say(self, epoch: Epoch, now: float, kind: int, *fields: object) -> None:
+        """Send a control message under `epoch`."""
+        self._seal(epoch, CONTROL, encode_message(kind, *fields), now)
+
+    def repeat(self, epoch: Epoch, message: bytes, now: float) -> None:
+        """Send a control message that is encoded already."""
+        self._seal(epoch, CONTROL, message, now)
+
+    def put(self, frame: bytes) -> None:
+        """Send a frame as it is."""
+        self._frames.append(frame)
+
+    def tell(self, event: Event) -> None:
+        """Tell the shell."""
+        self._events.append(event)
+
+    def _seal(self, epoch: Epoch, kind: int, data: bytes, now: float) -> None:
+        self._frames.append(epoch.sending.seal(kind, data))
+        self._said_at = now
