@@ -270,7 +270,7 @@ def test_hubs_sign_again_after_a_day() -> None:
     joined.timing = joined.timing._replace(signed=100.0)
     joined.ends = [joined.end(0), joined.end(1)]
     joined.run(150.0)
-    openings = [frame for frame in joined.recorded[0] if frame[:1] == b"\x00"]
+    openings = [frame for frame in joined.recorded[0] if frame[:1] == b"\x01"]
     assert len(openings) == 4
     assert joined.same_keys()
     assert joined.errors == []

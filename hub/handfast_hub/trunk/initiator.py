@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from handfast.core.errors import PeerError, UnexpectedMessageError
 from handfast_hub.trunk import messages
 from handfast_hub.trunk.epochs import Epoch
-from handfast_hub.trunk.lane import OPENING, Failed, Lane
+from handfast_hub.trunk.lane import Failed, Lane, is_opening
 from handfast_hub.trunk.opening import Opening, Party
 from handfast_hub.trunk.policy import DEFAULT_TIMING, Timing
 from handfast_hub.trunk.rekeying import Rekeying
@@ -100,7 +100,7 @@ class Initiator(Lane):
         epoch = self.current
         if opens or epoch is None:
             work: Opening | Rekeying = Opening(self.party, self.number(), key_id, key)
-            message = OPENING + work.message
+            message = self.opening + work.message
         elif self.uses_qkd and key is None and self._can_wait(epoch, now):
             self._due = now + self.timing.retry
             return
@@ -119,7 +119,7 @@ class Initiator(Lane):
     def _send_pending(self, pending: _Pending, now: float) -> None:
         pending.due = now + RESEND[min(pending.tries, len(RESEND) - 1)]
         pending.tries += 1
-        if pending.message[:1] == OPENING:
+        if is_opening(pending.message):
             self.put(pending.message)
         elif pending.work is not None and self.current is not None:
             self.repeat(self.current, pending.message, now)
@@ -138,7 +138,7 @@ class Initiator(Lane):
             raise UnexpectedMessageError("an ACCEPT that nobody waits for")
         made, confirm = self._pending.work.accept(fields)
         self.highest, self._signed_at = max(self.highest, made.epoch), now
-        self._prove(made, OPENING + confirm, now)
+        self._prove(made, self.opening + confirm, now)
 
     def _rekeyed(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
         if self._pending is None or not isinstance(self._pending.work, Rekeying):

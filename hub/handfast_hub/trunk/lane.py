@@ -23,8 +23,9 @@ from handfast_hub.trunk.opening import Party
 from handfast_hub.trunk.policy import CLASSES, CONTROL, DEFAULT_TIMING, HYBRID, Timing
 from handfast_hub.trunk.records import Header
 
-# The first byte of an opening message; that of a record is never 0, for no lane is.
-OPENING = b"\x00"
+# An opening message stands behind the number of its lane, below 16; the first byte of a record is
+# not below it, for it begins with that number too (records.py).
+_LOWEST_RECORD = 16
 _OPENINGS = frozenset((messages.OPEN, messages.ACCEPT, messages.CONFIRM))
 _CONTROLS = frozenset(range(messages.REKEY, messages.ALIVE + 1))
 
@@ -74,6 +75,17 @@ class Failed:
 Event = KeyWanted | Established | Data | Silent | Heard | Failed
 
 
+def lane_of(frame: bytes) -> int:
+    """The number of the lane that a frame belongs to; 0 for an empty frame."""
+    first = frame[0] if frame else 0
+    return first if first < _LOWEST_RECORD else first >> 4
+
+
+def is_opening(frame: bytes) -> bool:
+    """Whether a frame is an opening message, and no record."""
+    return frame[:1] < bytes([_LOWEST_RECORD])
+
+
 class ClassClosed(LocalError):
     """A class that fails closed has no epoch with a fresh QKD key now, or there is no epoch at all."""
 
@@ -90,6 +102,7 @@ class Lane:
 
     def __init__(self, party: Party, now: float, timing: Timing = DEFAULT_TIMING) -> None:
         self.party = party
+        self.opening = bytes([party.lane])
         self.timing = timing
         self.current: Epoch | None = None
         self.next: Epoch | None = None
@@ -177,7 +190,7 @@ class Lane:
 
     def receive(self, frame: bytes, now: float) -> None:
         """Take one frame. PeerError for one that is not lawful, RefusedError for a hub that is not ours."""
-        if frame[:1] == OPENING:
+        if frame[:1] == self.opening:
             kind, fields = decode_message(frame[1:], _OPENINGS)
             self._handler(self.openings, kind)(self, frame[1:], fields, now)
             return

@@ -1,6 +1,6 @@
 """The messages of a trunk: fields to bytes and back, strictly.
 
-Opening messages travel in the clear, each behind the byte 0; control messages are the plaintexts
+Opening messages travel in the clear, each behind the number of its lane; control messages are the plaintexts
 of control records. Each is a CBOR array that begins with its kind, and `SHAPES` says what follows.
 """
 

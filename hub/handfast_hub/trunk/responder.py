@@ -7,7 +7,7 @@ from handfast.core.errors import AuthenticationError, UnexpectedMessageError
 from handfast.core.suites import SHA_256
 from handfast_hub.trunk import messages
 from handfast_hub.trunk.epochs import Epoch
-from handfast_hub.trunk.lane import OPENING, Lane
+from handfast_hub.trunk.lane import Lane
 from handfast_hub.trunk.opening import Accepting, Party, gate_is_right
 from handfast_hub.trunk.policy import DEFAULT_TIMING, Timing
 from handfast_hub.trunk.rekeying import Rekeyed
@@ -101,13 +101,13 @@ class Responder(Lane):
         if self._openings.new(name, now):
             self._ask(True, raw, fields, fields[4], now)
         elif raw == self._open and self._accepting is not None:
-            self.put(OPENING + self._accepting.message)
+            self.put(self.opening + self._accepting.message)
 
     def _answer_open(self, raw: bytes, fields: list[Any], key: bytes | None, now: float) -> None:
         accepting = Accepting(self.party, raw, fields)
         self.highest = accepting.answer(self.number(), key)
         self._open, self._accepting = raw, accepting
-        self.put(OPENING + accepting.message)
+        self.put(self.opening + accepting.message)
 
     def _confirmed(self, raw: bytes, fields: list[Any], now: float) -> None:
         if self._accepting is None:

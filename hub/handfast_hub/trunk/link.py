@@ -1,0 +1,252 @@
+"""The asyncio shell of one trunk: two lanes over whatever carriers there are, fed by a KME.
+
+It decides nothing about keys. It carries frames, keeps time, fetches the keys that the lanes ask
+for, and sends on the carrier over which the last authentic record came; so a stranger who connects
+and names our peer takes nothing away from it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from typing import Protocol
+
+import structlog
+
+from handfast.core.errors import DecodeError, Error, LinkClosed, LinkError, RefusedError
+from handfast_hub.trunk.carrier import Carrier
+from handfast_hub.trunk.initiator import Initiator
+from handfast_hub.trunk.lane import (
+    Data,
+    Established,
+    Failed,
+    Heard,
+    KeyWanted,
+    Lane,
+    Silent,
+    is_opening,
+    lane_of,
+)
+from handfast_hub.trunk.opening import Party
+from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, Timing
+from handfast_hub.trunk.responder import Responder
+
+_LOG = structlog.get_logger("handfast.hub.trunk")
+
+# Connections that name one peer and have proven nothing; the oldest goes.
+UNPROVEN_LIMIT = 4
+
+
+class KeySource(Protocol):
+    """What a lane's QKD keys come from: an SAE at its KME (`handfast_hub.trunk.kme`)."""
+
+    async def enc_key(self) -> tuple[bytes, bytes]:
+        """A new key: its key_ID, 16 bytes, and 32 bytes; an Error when there is none."""
+
+    async def dec_key(self, key_id: bytes) -> bytes:
+        """The key that the other end was given under `key_id`; an Error when it is not there."""
+
+
+class Counts:
+    """What `handfast-hub trunk status` shows."""
+
+    def __init__(self) -> None:
+        self.sent = self.received = self.refused = self.dropped = 0
+        self.epochs = {True: 0, False: 0}
+        self.failures = 0
+
+
+def make_lane(party: Party, now: float, timing: Timing = DEFAULT_TIMING) -> Lane:
+    """The end of a lane that this hub is: the lower hub_id is the initiator. DecodeError for ourselves."""
+    own = party.identity.credential.thumbprint
+    if own == party.peer.hub_id:
+        raise DecodeError("a trunk joins two hubs; the hub code of its peer is our own")
+    return (Initiator if own < party.peer.hub_id else Responder)(party, now, timing)
+
+
+class Link:
+    """One trunk."""
+
+    def __init__(
+        self,
+        name: str,
+        parties: dict[int, Party],
+        kme: KeySource | None,
+        deliver: Callable[[int, bytes, bool], None],
+        woken: Callable[[], None],
+        timing: Timing = DEFAULT_TIMING,
+    ) -> None:
+        """`parties` by lane. `kme` None is a trunk without QKD: nothing that fails closed is ever sent.
+        `deliver` takes class, data and degraded; `woken` hears that it may be worth sending again."""
+        now = time.monotonic()
+        self.name = name
+        self.counts = Counts()
+        self._lanes = {number: make_lane(party, now, timing) for number, party in parties.items()}
+        self._kme = kme
+        self._deliver = deliver
+        self._woken = woken
+        self._carriers: list[Carrier] = []
+        self._used: Carrier | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to keep time."""
+        self._spawn(self._keep_time())
+
+    async def close(self) -> None:
+        """Let every carrier go."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for carrier in self._carriers:
+            await carrier.close()
+
+    @property
+    def up(self) -> bool:
+        """Whether the peer is heard."""
+        return any(not lane.silent for lane in self._lanes.values())
+
+    def fresh(self) -> bool:
+        """Whether classes that fail closed may be sent now."""
+        return self._lanes[HYBRID].fresh(time.monotonic())
+
+    def epoch(self, lane: int) -> tuple[int, bool] | None:
+        """(number, hybrid) of the epoch in use on a lane, or None."""
+        current = self._lanes[lane].current
+        return None if current is None else (current.number, current.hybrid)
+
+    def send(self, kind: int, data: bytes) -> None:
+        """Send one record of class `kind`; ClassClosed when it must wait. It may be lost on its way."""
+        self._lanes[CLASSES[kind].lane].send(kind, data, time.monotonic())
+        self.counts.sent += 1
+        self._flush()
+
+    def alarm(self) -> None:
+        """The QKD keys in use are suspect."""
+        self._lanes[HYBRID].alarm(time.monotonic())
+        self._flush()
+
+    async def adopt(self, carrier: Carrier) -> None:
+        """Take what comes over `carrier` until it ends; LinkError then."""
+        self._carriers.append(carrier)
+        unproven = [other for other in self._carriers if not other.proven]
+        if len(unproven) > UNPROVEN_LIMIT:
+            await unproven[0].close()
+        self._flush()
+        try:
+            while True:
+                self._take(await carrier.receive(), carrier)
+        except DecodeError as error:
+            # Behind a wrong length nothing can be found again.
+            raise LinkClosed(error.detail) from None
+        finally:
+            self._carriers.remove(carrier)
+            if self._used is carrier:
+                self._used = None
+            await carrier.close()
+
+    def _take(self, frame: bytes, carrier: Carrier) -> None:
+        lane = self._lanes.get(lane_of(frame))
+        if lane is None:
+            self.counts.refused += 1
+            return
+        try:
+            lane.receive(frame, time.monotonic())
+        except RefusedError as error:
+            self.counts.refused += 1
+            _LOG.warning("the trunk does not open", trunk=self.name, reason=error.detail)
+        except Error:
+            self.counts.refused += 1
+        else:
+            if not is_opening(frame):
+                carrier.proven = True
+                self._used = carrier
+        self._hear(lane)
+        self._flush()
+
+    def _hear(self, lane: Lane) -> None:
+        while (event := lane.next_event()) is not None:
+            if isinstance(event, Data):
+                self.counts.received += 1
+                self._deliver(event.kind, event.data, event.degraded)
+            elif isinstance(event, KeyWanted):
+                self._spawn(self._fetch(lane, event))
+            else:
+                self._note(lane, event)
+
+    def _note(self, lane: Lane, event: Established | Silent | Heard | Failed) -> None:
+        name = {HYBRID: "hybrid", BULK_LANE: "bulk"}[lane.party.lane]
+        if isinstance(event, Established):
+            self.counts.epochs[event.hybrid] += 1
+            _LOG.info("new epoch", trunk=self.name, lane=name, epoch=event.epoch, qkd=event.hybrid)
+            self._woken()
+        elif isinstance(event, Heard):
+            _LOG.info("the other hub is heard", trunk=self.name, lane=name)
+            self._woken()
+        elif isinstance(event, Silent):
+            _LOG.warning("the other hub is silent", trunk=self.name, lane=name)
+        else:
+            self.counts.failures += 1
+            _LOG.warning("no new epoch", trunk=self.name, lane=name, reason=event.reason)
+
+    async def _fetch(self, lane: Lane, wanted: KeyWanted) -> None:
+        key_id, key = wanted.key_id, None
+        try:
+            if self._kme is None:
+                pass
+            elif key_id is None:
+                key_id, key = await self._kme.enc_key()
+            else:
+                key = await self._kme.dec_key(key_id)
+        except Error as error:
+            self.counts.failures += 1
+            _LOG.warning("no QKD key", trunk=self.name, reason=error.detail)
+        lane.supply(wanted.ticket, key_id, key, time.monotonic())
+        self._hear(lane)
+        self._flush()
+        self._wake.set()
+
+    def _flush(self) -> None:
+        now = time.monotonic()
+        for lane in self._lanes.values():
+            self._hear(lane)
+            frames = lane.frames_to_send(now)
+            if not frames:
+                continue
+            # Which carrier leads to the peer is not known before a record came over one.
+            carriers = [self._used] if self._used is not None else list(self._carriers)
+            if self._used is not None and any(is_opening(frame) for frame in frames):
+                carriers = list(self._carriers)
+            dropped = [carrier.send(frames) for carrier in carriers]
+            self.counts.dropped += min(dropped, default=len(frames))
+
+    async def _keep_time(self) -> None:
+        while True:
+            now = time.monotonic()
+            for lane in self._lanes.values():
+                if now >= lane.timer():
+                    lane.handle_timer(now)
+            self._flush()
+            pause = min(lane.timer() for lane in self._lanes.values()) - time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), max(pause, 0.01))
+            self._wake.clear()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def keep_dialling(link: Link, connect: Callable[[], Coroutine[None, None, Carrier]]) -> None:
+    """Connect, and connect again, after 0.5 seconds and then longer, up to 10; for ever."""
+    pause = 0.5
+    while True:
+        began = time.monotonic()
+        try:
+            await link.adopt(await connect())
+        except LinkError as error:
+            _LOG.info("no carrier", trunk=link.name, reason=error.detail)
+        pause = 0.5 if time.monotonic() - began > 10.0 else min(2 * pause, 10.0)
+        await asyncio.sleep(pause)
