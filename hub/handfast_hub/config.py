@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from handfast.core.constants import MIN_PACKET_LIMIT
 from handfast.core.errors import LocalError
 from handfast.core.suites import DEFAULT_SUITES, SUITES
+from handfast_hub.trunk.settings import Bridge, Trunk
 
 ENV_PREFIX = "HANDFAST_HUB_"
 ENV_FILE = ENV_PREFIX + "CONFIG"
@@ -189,6 +190,8 @@ class HubConfig(BaseSettings):
     entropy: Entropy = Entropy()
     retention: Retention = Retention()
     log: Log = Log()
+    bridge: Bridge = Bridge()
+    trunk: dict[Annotated[str, Field(pattern=NAME)], Trunk] = Field(default_factory=dict)
 
     @field_validator("suites")
     @classmethod
@@ -242,6 +245,7 @@ def fields() -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in HubConfig.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield name, field.annotation
+    yield "trunk", Trunk
 
 
 def _anchored(config: HubConfig, folder: Path) -> HubConfig:
@@ -252,9 +256,14 @@ def _anchored(config: HubConfig, folder: Path) -> HubConfig:
     for section, _ in fields():
         model = getattr(config, section, None)
         if isinstance(model, BaseModel):
-            paths = {key: folder / value for key, value in model if isinstance(value, Path)}
-            update[section] = model.model_copy(update=paths)
+            update[section] = _anchored_section(model, folder)
+    update["trunk"] = {name: _anchored_section(trunk, folder) for name, trunk in config.trunk.items()}
     return config.model_copy(update=update)
+
+
+def _anchored_section(model: BaseModel, folder: Path) -> BaseModel:
+    paths = {key: folder / value for key, value in model if isinstance(value, Path)}
+    return model.model_copy(update=paths)
 
 
 def _sentence(file: str, error: dict[str, Any]) -> str:

@@ -26,8 +26,10 @@ from handfast.ports import Clock, Crypto
 from handfast_cpython.clock import Clock as MachineClock
 from handfast_cpython.crypto import Crypto as MachineCrypto
 from handfast_hub.config import HubConfig
+from handfast_hub.feed import Feed
 from handfast_hub.fragments import Fragments
 from handfast_hub.randomness import Randomness, open_randomness
+from handfast_hub.registry.bridging import Arrival
 from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.lease import LEASE_SECONDS, LeaseHeld
 from handfast_hub.registry.operator import NewCommand, Operator
@@ -35,6 +37,7 @@ from handfast_hub.registry.registry import Change, Registry
 from handfast_hub.sessions import Sessions
 from handfast_hub.traffic import Reading, Traffic
 from handfast_hub.transport import Transport, open_transport
+from handfast_hub.trunk.trunks import Trunks
 from handfast_hub.workers import Workers, processors
 
 _LOG = structlog.get_logger("handfast.hub")
@@ -45,8 +48,6 @@ SWEEP_SECONDS = 1.0
 PARTING_SECONDS = 2.0
 # Topics that need not be read again when they come again.
 TOPICS_LIMIT = 10_000
-# Readings that wait for one slow reader; the oldest go first, and stay in the registry.
-READINGS_LIMIT = 10_000
 # Answers of granted handshakes that a new process still gives again, by their age in seconds.
 RECALL_SECONDS = 120.0
 
@@ -67,7 +68,8 @@ class Hub:
         self.crypto: Crypto = crypto or MachineCrypto()
         self.clock: Clock = clock or MachineClock()
         self._given_transport = transport
-        self._readers: set[asyncio.Queue[Reading]] = set()
+        self._readings: Feed[Reading] = Feed()
+        self._bridged: Feed[Arrival] = Feed()
         self._answers: dict[int, asyncio.Future[Response]] = {}
         self._partings: set[asyncio.Task[None]] = set()
         # A device sends all its records on a few topics.
@@ -130,11 +132,20 @@ class Hub:
             born,
         )
         self._closing.push_async_callback(self._sessions.close)
+        self._trunks = Trunks(
+            self.config,
+            self._registry,
+            self.crypto,
+            self._random,
+            self._bridged.put,
+        )
+        self._closing.push_async_callback(self._trunks.close)
         self._sessions.recall(await self._registry.answers(time.time() - RECALL_SECONDS))
         subscriptions = topics.hub_subscriptions(self.hub_id[:KID_LENGTH])
         self._onboarding = subscriptions[0].removesuffix("+")
         self._answers_on = topics.reply_topic(self._onboarding)
         await self._transport.start(subscriptions, self._receive)
+        await self._trunks.start()
         for work in (self._renew, self._sweep, self._watch):
             self._keep(work)
 
@@ -176,13 +187,13 @@ class Hub:
 
     async def readings(self) -> AsyncIterator[Reading]:
         """What devices send from now on; each was committed before it comes here."""
-        queue: asyncio.Queue[Reading] = asyncio.Queue()
-        self._readers.add(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._readers.discard(queue)
+        async for reading in self._readings.listen():
+            yield reading
+
+    async def bridged(self) -> AsyncIterator[Arrival]:
+        """What devices of other hubs send over trunks from now on; committed here before it comes."""
+        async for arrival in self._bridged.listen():
+            yield arrival
 
     async def command(self, device_id: bytes, data: bytes, *, expires: float = 60.0) -> Response:
         """Send `data` to a device and wait for its answer.
@@ -207,6 +218,11 @@ class Hub:
         await self.operator.revoke(thumbprint, reason)
         for device in await self.operator.find(thumbprint):
             await self._shut_out(device.device_id)
+
+    @property
+    def trunks(self) -> Trunks:
+        """The trunks to other hubs: their status, and commands to devices at their other ends."""
+        return self._trunks
 
     async def key(self, device_id: bytes, purpose: str) -> bytes:
         """The key of 32 bytes for `purpose` that the device makes with `Device.key`.
@@ -237,10 +253,8 @@ class Hub:
             self._traffic.receive(parsed, payload, acknowledge)
 
     def _deliver(self, reading: Reading) -> None:
-        for queue in self._readers:
-            if queue.qsize() >= READINGS_LIMIT:
-                queue.get_nowait()
-            queue.put_nowait(reading)
+        self._readings.put(reading)
+        self._trunks.wake()
 
     def _answered(self, number: int, response: Response) -> None:
         future = self._answers.get(number)

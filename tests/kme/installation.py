@@ -150,7 +150,6 @@ async def running(network: Network, *, line: bool = True) -> AsyncIterator[dict[
 async def until(check: object, seconds: float = 120.0) -> object:
     """Poll `check`, a coroutine function, until it gives something true; TimeoutError."""
     async with asyncio.timeout(seconds):
-        for _ in itertools.count():
-            if found := await check():  # type: ignore[operator]
-                return found
+        while not (found := await check()):  # type: ignore[operator]
             await asyncio.sleep(0.05)
+        return found

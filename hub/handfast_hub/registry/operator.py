@@ -229,20 +229,23 @@ def _find_commands(connection: Connection, items: Sequence[int]) -> list[Command
     return outcomes
 
 
-def _list_readings(connection: Connection, items: Sequence[tuple[int, int]]) -> list[list[Reading]]:
+def reading_rows(
+    connection: Connection, after: int, limit: int, *conditions: "sa.ColumnElement[bool]"
+) -> list[Reading]:
+    """At most `limit` readings with numbers above `after` that meet `conditions`, in order."""
     columns = (readings.c[name] for name in Reading._fields[3:])
     statement = (
         sa.select(readings.c.id, devices.c.device_id, devices.c.label, *columns)
         .join(devices, devices.c.id == readings.c.device)
+        .where(readings.c.id > after, *conditions)
         .order_by(readings.c.id)
+        .limit(limit)
     )
-    return [
-        [
-            Reading._make(row)
-            for row in connection.execute(statement.where(readings.c.id > after).limit(limit))
-        ]
-        for after, limit in items
-    ]
+    return [Reading._make(row) for row in connection.execute(statement)]
+
+
+def _list_readings(connection: Connection, items: Sequence[tuple[int, int]]) -> list[list[Reading]]:
+    return [reading_rows(connection, after, limit) for after, limit in items]
 
 
 def _newest_reading(connection: Connection, items: Sequence[None]) -> list[int]:

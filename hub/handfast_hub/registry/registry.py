@@ -24,6 +24,7 @@ from handfast.ports import Crypto
 from handfast_hub.config import HubConfig
 from handfast_hub.identity import load_identity
 from handfast_hub.registry import decisions, lease, migrations, traffic
+from handfast_hub.registry.bridging import Bridging
 from handfast_hub.registry.decisions import Ask
 from handfast_hub.registry.delivery import Delivery, DeliveryTransaction
 from handfast_hub.registry.engine import RegistryError, foreign_commits, open_engine, translated
@@ -107,6 +108,7 @@ class Registry:
         self._stock = Operation(self.tokens.load, reading=True)
         changed, stock = self._changed, self._stock
         self.operator = Operator(self._group, vault, crypto, random, changed, stock)
+        self.bridging = Bridging(self._group, config.retention.readings, changed)
 
     @classmethod
     async def open(

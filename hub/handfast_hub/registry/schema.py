@@ -255,3 +255,62 @@ lease = Table(
     Column("holder", String(128), nullable=False),
     Column("expires_at", Double, nullable=False),
 )
+
+# How far each class of a trunk has come: the number of the last reading that the other hub has
+# acknowledged, and how often this database was restored when it began to count.
+trunk_sent = Table(
+    "trunk_sent",
+    metadata,
+    Column("trunk", String(63), primary_key=True),
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("acked", BigInteger, nullable=False),
+)
+
+# The same for what comes: the number of the last reading of the other hub that was taken. `life` is
+# its count of restores; a hub that was restored numbers anew.
+trunk_taken = Table(
+    "trunk_taken",
+    metadata,
+    Column("trunk", String(63), primary_key=True),
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("life", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+)
+
+# Readings of other hubs' devices, in the order of arrival; the oldest rows are dropped.
+trunk_readings = Table(
+    "trunk_readings",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("trunk", String(63), nullable=False),
+    Column("kind", Integer, nullable=False),
+    # 1 when it travelled under an epoch without a QKD key.
+    Column("degraded", Integer, nullable=False),
+    Column("device_id", LargeBinary(8), nullable=False),
+    Column("label", String(128), nullable=False),
+    Column("channel", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    # By the clock of the other hub, and by ours.
+    Column("received_at", Double, nullable=False),
+    Column("arrived_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Commands that came over a trunk, by the id that the other hub gave them: each is queued once.
+trunk_commands = Table(
+    "trunk_commands",
+    metadata,
+    Column("command_id", LargeBinary(16), primary_key=True),
+    Column("trunk", String(63), nullable=False),
+    Column("command", BigInteger, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+# What the serving hub says of its trunks, for `handfast-hub trunk status`.
+trunk_status = Table(
+    "trunk_status",
+    metadata,
+    Column("trunk", String(63), primary_key=True),
+    Column("status", String, nullable=False),
+    Column("at", Double, nullable=False),
+)

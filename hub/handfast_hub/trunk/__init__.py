@@ -1,12 +1,20 @@
 """Trunks: what two hubs say to each other, sealed under keys from QKD mixed with ML-KEM.
 
-policy     classes of traffic, and what each may travel under
-messages   the messages of a trunk, fields to bytes and back
-epochs     the keys of one epoch, and how they are derived
-records    one sealed record, and the window against replay
-opening    the first epoch: two hubs prove who they are
-rekeying   every later epoch: make before break
-lane       one end of a lane, sans-IO, with the five verbs of the core
-initiator  the end that begins
-responder  the end that answers
+policy      classes of traffic, and what each may travel under
+messages    the messages of a trunk, fields to bytes and back
+records     one sealed record, and the window against replay
+epochs      the keys of one epoch, and how they are derived
+opening     the first epoch: two hubs prove who they are
+rekeying    every later epoch: make before break
+lane        one end of a lane, sans-IO, with the five verbs of the core
+initiator   the end that begins
+responder   the end that answers
+kme         the client of a KME (ETSI GS QKD 014); kme_answers reads what it says
+used_keys   what is remembered of every QKD key, to refuse it the second time
+key_source  the keys of one trunk, out of its KME
+carrier     TCP connections that carry frames
+link        one trunk: lanes over carriers, fed with keys
+bridge      readings and commands over a link, each exactly once
+settings    the sections of hub.toml
+trunks      all trunks of a hub, put together
 """

@@ -46,6 +46,9 @@ class KeySource(Protocol):
     async def dec_key(self, key_id: bytes) -> bytes:
         """The key that the other end was given under `key_id`; an Error when it is not there."""
 
+    async def close(self) -> None:
+        """Let the KME go."""
+
 
 class Counts:
     """What `handfast-hub trunk status` shows."""

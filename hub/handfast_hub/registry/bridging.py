@@ -1,0 +1,309 @@
+"""Transactions of a trunk: readings that go to another hub, and what comes from one.
+
+What goes needs no queue of its own: readings lie in the registry, numbered, and a cursor says how
+many of them the other hub has acknowledged. What comes is taken when the transaction that holds its
+number has committed, and acknowledged after that; so nothing is lost and nothing is there twice,
+whoever is killed when.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from handfast.core.errors import LocalError
+from handfast_hub.registry.delivery import trim
+from handfast_hub.registry.group import GroupCommit, Operation
+from handfast_hub.registry.operator import NewCommand, Reading, queue_commands, reading_rows
+from handfast_hub.registry.schema import (
+    hub,
+    readings,
+    trunk_commands,
+    trunk_readings,
+    trunk_sent,
+    trunk_status,
+    trunk_taken,
+)
+
+# Old rows are removed after this many new ones.
+_TRIM_EVERY = 1024
+
+
+class Wanted(NamedTuple):
+    """Readings to send: at most `limit` of these channels with numbers above `after`."""
+
+    channels: tuple[int, ...]
+    after: int
+    limit: int
+
+
+class Stream(NamedTuple):
+    """What is numbered on its own: a class of a trunk."""
+
+    trunk: str
+    kind: int
+
+
+class Arrival(NamedTuple):
+    """A reading of another hub's device; `previous` is the number that was sent before it."""
+
+    stream: Stream
+    life: int
+    number: int
+    previous: int
+    degraded: bool
+    device_id: bytes
+    label: str
+    channel: int
+    data: bytes
+    received_at: float
+
+
+class Taken(NamedTuple):
+    """The number up to which a stream is here, and whether this reading was the news."""
+
+    number: int
+    new: bool
+
+
+class Bridged(NamedTuple):
+    """A reading that came over a trunk, as lists show it."""
+
+    number: int
+    trunk: str
+    kind: int
+    degraded: bool
+    device_id: bytes
+    label: str
+    channel: int
+    data: bytes
+    received_at: float
+    arrived_at: float
+
+
+class Asked(NamedTuple):
+    """A command that came over a trunk, by the id that the other hub gave it."""
+
+    trunk: str
+    command_id: bytes
+    command: NewCommand
+
+
+class Queued(NamedTuple):
+    """The number of the command that was queued, and whether it was queued now or before."""
+
+    number: int
+    new: bool
+
+
+class Bridging:
+    """The trunks' face of the registry; every call is one transaction."""
+
+    def __init__(self, group: GroupCommit, keep: int, changed: Callable[[], None]) -> None:
+        """`keep` is how many readings of other hubs stay in the database; `changed` hears of commands."""
+        self._group = group
+        self._changed = changed
+        self._arrive = Operation(_Arrivals(keep), rank=4)
+
+    async def life(self) -> int:
+        """How often this database was restored: numbers of different lives have nothing in common."""
+        return await self._group.submit(_LIFE, None)
+
+    async def outgoing(self, wanted: Wanted) -> list[Reading]:
+        """Readings to send, in the order of delivery."""
+        return await self._group.submit(_OUTGOING, wanted)
+
+    async def cursor(self, stream: Stream) -> int:
+        """The number of the last reading that the other hub has acknowledged.
+
+        A new stream begins behind what is there: what was sent before the trunk was made stays here.
+        """
+        return await self._group.submit(_CURSOR, stream)
+
+    async def acknowledged(self, stream: Stream, number: int) -> None:
+        """Move the cursor."""
+        await self._group.submit(_ACKNOWLEDGED, (stream, number))
+
+    async def arrive(self, arrival: Arrival) -> Taken:
+        """Take a reading if it follows what is here."""
+        return await self._group.submit(self._arrive, arrival)
+
+    async def arrivals(self, after: int, limit: int) -> list[Bridged]:
+        """Readings of other hubs in the order of arrival, with numbers above `after`."""
+        return await self._group.submit(_ARRIVALS, (after, limit))
+
+    async def newest_arrival(self) -> int:
+        """The number of the newest of them, 0 when there is none."""
+        return await self._group.submit(_NEWEST, None)
+
+    async def command(self, asked: Asked) -> Queued:
+        """Queue a command unless it was; LocalError for a device that is not onboarded."""
+        queued = await self._group.submit(_COMMAND, asked)
+        self._changed()
+        return queued
+
+    async def say(self, trunk: str, status: str) -> None:
+        """Note what the serving hub says of a trunk, as JSON."""
+        await self._group.submit(_SAY, (trunk, status))
+
+    async def said(self) -> list[tuple[str, str, float]]:
+        """(trunk, JSON, when) of every trunk that was ever served."""
+        return await self._group.submit(_SAID, None)
+
+
+def _life(connection: Connection, items: Sequence[None]) -> list[int]:
+    return [connection.scalar(sa.select(hub.c.restores)) or 0] * len(items)
+
+
+def _outgoing(connection: Connection, items: Sequence[Wanted]) -> list[list[Reading]]:
+    return [
+        reading_rows(connection, item.after, item.limit, readings.c.channel.in_(item.channels))
+        for item in items
+    ]
+
+
+def _cursor(connection: Connection, items: Sequence[Stream]) -> list[int]:
+    cursors = []
+    for stream in items:
+        here = _of(trunk_sent, stream)
+        acked = connection.scalar(sa.select(trunk_sent.c.acked).where(here))
+        if acked is None:
+            acked = connection.scalar(sa.select(sa.func.max(readings.c.id))) or 0
+            connection.execute(sa.insert(trunk_sent).values(**stream._asdict(), acked=acked))
+        cursors.append(acked)
+    return cursors
+
+
+def _acknowledged(connection: Connection, items: Sequence[tuple[Stream, int]]) -> list[None]:
+    for stream, number in dict(items).items():
+        connection.execute(sa.update(trunk_sent).where(_of(trunk_sent, stream)).values(acked=number))
+    return [None] * len(items)
+
+
+class _Arrivals:
+    """Takes what follows what was taken, and says how far each stream is here."""
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._grown = 0
+
+    def __call__(self, connection: Connection, items: Sequence[Arrival]) -> list[Taken]:
+        taken: dict[tuple[Stream, int], int] = {}
+        rows, marks = [], []
+        now = time.time()
+        for item in items:
+            key = (item.stream, item.life)
+            if key not in taken:
+                taken[key] = self._mark(connection, item)
+            # Only what follows: a gap means that something is still on its way, or was sent again.
+            new = taken[key] == item.previous and item.number > item.previous
+            if new:
+                taken[key] = item.number
+                rows.append(self._row(item, now))
+            marks.append(Taken(taken[key], new))
+        if rows:
+            connection.execute(sa.insert(trunk_readings), rows)
+            for (stream, life), number in taken.items():
+                here = sa.and_(_of(trunk_taken, stream), trunk_taken.c.life == life)
+                connection.execute(sa.update(trunk_taken).where(here).values(number=number))
+        self._grown += len(rows)
+        if self._grown >= _TRIM_EVERY:
+            self._grown = 0
+            trim(connection, trunk_readings, self._keep)
+        return marks
+
+    def _mark(self, connection: Connection, item: Arrival) -> int:
+        here = sa.and_(_of(trunk_taken, item.stream), trunk_taken.c.life == item.life)
+        number = connection.scalar(sa.select(trunk_taken.c.number).where(here))
+        if number is None:
+            # The first of a stream: it says itself what it follows.
+            number = item.previous
+            values = {**item.stream._asdict(), "life": item.life, "number": number}
+            connection.execute(sa.insert(trunk_taken).values(values))
+        return int(number)
+
+    def _row(self, item: Arrival, now: float) -> dict[str, object]:
+        return {
+            **item.stream._asdict(),
+            "degraded": int(item.degraded),
+            "device_id": item.device_id,
+            "label": item.label,
+            "channel": item.channel,
+            "data": item.data,
+            "received_at": item.received_at,
+            "arrived_at": now,
+        }
+
+
+def _list_arrivals(connection: Connection, items: Sequence[tuple[int, int]]) -> list[list[Bridged]]:
+    statement = sa.select(trunk_readings).order_by(trunk_readings.c.id)
+    columns = ("id", *Bridged._fields[1:])
+    return [
+        [
+            Bridged(*(row._mapping[name] for name in columns))._replace(degraded=bool(row.degraded))
+            for row in connection.execute(statement.where(trunk_readings.c.id > after).limit(limit))
+        ]
+        for after, limit in items
+    ]
+
+
+def _newest(connection: Connection, items: Sequence[None]) -> list[int]:
+    return [connection.scalar(sa.select(sa.func.max(trunk_readings.c.id))) or 0] * len(items)
+
+
+def _queue(connection: Connection, items: Sequence[Asked]) -> list[Queued | Exception]:
+    outcomes: list[Queued | Exception] = []
+    for item in items:
+        here = trunk_commands.c.command_id == item.command_id
+        row = connection.execute(sa.select(trunk_commands).where(here)).first()
+        if row is not None:
+            known = row.trunk == item.trunk
+            outcomes.append(
+                Queued(row.command, new=False) if known else LocalError("that command_id is taken")
+            )
+            continue
+        connection.execute(sa.delete(trunk_commands).where(trunk_commands.c.expires_at < item.command.now))
+        number = queue_commands(connection, [item.command])[0]
+        if isinstance(number, Exception):
+            outcomes.append(number)
+            continue
+        connection.execute(
+            sa.insert(trunk_commands).values(
+                command_id=item.command_id,
+                trunk=item.trunk,
+                command=number,
+                # Whoever asks again later than this has given up himself.
+                expires_at=item.command.expires_at + 3600.0,
+            )
+        )
+        outcomes.append(Queued(number, new=True))
+    return outcomes
+
+
+def _say(connection: Connection, items: Sequence[tuple[str, str]]) -> list[None]:
+    for trunk, status in dict(items).items():
+        connection.execute(sa.delete(trunk_status).where(trunk_status.c.trunk == trunk))
+        connection.execute(sa.insert(trunk_status).values(trunk=trunk, status=status, at=time.time()))
+    return [None] * len(items)
+
+
+def _said(connection: Connection, items: Sequence[None]) -> list[list[tuple[str, str, float]]]:
+    rows = connection.execute(sa.select(trunk_status).order_by(trunk_status.c.trunk)).all()
+    return [[(row.trunk, row.status, row.at) for row in rows] for _ in items]
+
+
+def _of(table: sa.Table, stream: Stream) -> "sa.ColumnElement[bool]":
+    return sa.and_(table.c.trunk == stream.trunk, table.c.kind == stream.kind)
+
+
+_LIFE = Operation(_life, reading=True)
+_OUTGOING = Operation(_outgoing, reading=True)
+_CURSOR = Operation(_cursor, rank=4)
+_ACKNOWLEDGED = Operation(_acknowledged, rank=4)
+_ARRIVALS = Operation(_list_arrivals, reading=True)
+_NEWEST = Operation(_newest, reading=True)
+_COMMAND = Operation(_queue, rank=4)
+_SAY = Operation(_say, rank=5)
+_SAID = Operation(_said, reading=True)

@@ -1,0 +1,96 @@
+"""The sections of hub.toml that are about trunks: `[bridge]` and `[trunk.NAME]`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from handfast.core.topics import CHANNEL_NAMES
+
+Channel = Literal["telemetry", "bulk", "alarm"]
+Bridged = Literal["secret", "normal", "bulk"]
+
+_DEFAULT: dict[Channel, Bridged] = {"telemetry": "normal", "alarm": "secret", "bulk": "bulk"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Bridge(_Section):
+    """Where other hubs connect, and what all trunks share: `[bridge]`."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on for trunks that another hub dials."""
+
+    port: int = Field(default=0, ge=0, le=65535)
+    """Its TCP port; 0 listens nowhere, for a hub that dials all its trunks."""
+
+    used_keys: Path = Path("used_keys.sqlite")
+    """Where this hub remembers every QKD key that it ever took, by salted hashes, to refuse it when it comes
+    again."""
+
+
+class Trunk(_Section):
+    """A trunk to another hub: `[trunk.NAME]`."""
+
+    hub: str
+    """The hub code of the other hub, as its `handfast-hub init` or `check` prints it."""
+
+    secret_file: Path
+    """The pairing secret that both hubs hold, made by `handfast-hub trunk pair`."""
+
+    connect: str = ""
+    """HOST:PORT of the other hub's `[bridge]`; without it that hub dials."""
+
+    classes: dict[Channel, Bridged] = Field(default_factory=lambda: dict(_DEFAULT))
+    """Which channels of devices are bridged, and as what: `secret` waits for an epoch with a fresh QKD key,
+    `normal` may travel under ML-KEM alone and is marked degraded then, `bulk` never spends a QKD key."""
+
+    kme: str = ""
+    """URL of the KME of this end (ETSI GS QKD 014). Without it the trunk has no QKD, and `secret` waits for
+    ever."""
+
+    kme_id: str = ""
+    """The KME ID of that KME: what its certificate has to bear."""
+
+    peer_sae: str = ""
+    """The SAE ID of the other hub at its KME."""
+
+    kme_ca: Path | None = None
+    """PEM file with the root of the KME's certificate."""
+
+    kme_certificate: Path | None = None
+    """PEM file with this hub's client certificate: its SAE ID is in there."""
+
+    kme_key: Path | None = None
+    """PEM file with the private key of `kme_certificate`."""
+
+    rekey_seconds: float = Field(default=60.0, ge=1, le=86400)
+    """How long an epoch is used."""
+
+    @field_validator("connect")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and not (host and port.isdigit() and 0 < int(port) < 65536):
+            raise ValueError("expected HOST:PORT")
+        return value
+
+    @model_validator(mode="after")
+    def _whole_kme(self) -> "Trunk":
+        needed = (self.kme_id, self.peer_sae, self.kme_ca, self.kme_certificate, self.kme_key)
+        if self.kme and not all(needed):
+            raise ValueError(
+                "a trunk with kme needs kme_id, peer_sae, kme_ca, kme_certificate and kme_key too"
+            )
+        return self
+
+
+def channels_by_class(trunk: Trunk) -> dict[str, tuple[int, ...]]:
+    """The numbers of the channels that go as each class."""
+    numbers = {name: number for number, name in CHANNEL_NAMES.items()}
+    found: dict[str, tuple[int, ...]] = {}
+    for channel, name in trunk.classes.items():
+        found[name] = (*found.get(name, ()), numbers[channel])
+    return found

@@ -1,0 +1,254 @@
+"""All trunks of a hub, put together: links, bridges, the port where other hubs connect.
+
+trunks = Trunks(config, registry, crypto, random, ...)
+await trunks.start()
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import structlog
+
+from handfast.core.codes import b32decode, b32encode, decode_hub_code
+from handfast.core.constants import KID_LENGTH
+from handfast.core.errors import DecodeError, Error, LinkClosed, LinkError, LocalError
+from handfast.core.plaintexts import Response
+from handfast.ports import Crypto
+from handfast_hub.config import HubConfig
+from handfast_hub.registry.bridging import Arrival
+from handfast_hub.registry.engine import RegistryError
+from handfast_hub.registry.operator import CommandInfo
+from handfast_hub.registry.registry import Registry
+from handfast_hub.trunk.bridge import Bridge
+from handfast_hub.trunk.carrier import Carrier, dial
+from handfast_hub.trunk.link import KeySource, Link, keep_dialling
+from handfast_hub.trunk.opening import Party, Peer
+from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, NUMBERS
+from handfast_hub.trunk.settings import Trunk, channels_by_class
+
+_LOG = structlog.get_logger("handfast.hub.trunks")
+
+SECRET_LENGTH = 32
+# Connections to the trunk port that have not said who calls.
+GREETINGS_LIMIT = 32
+# How often a serving hub notes how its trunks fare, in seconds.
+STATUS_SECONDS = 1.0
+
+
+class _Trunk:
+    """One of them: its settings, the peer, the link and the bridge."""
+
+    def __init__(self, settings: Trunk, peer: Peer, link: Link, bridge: Bridge) -> None:
+        self.settings = settings
+        self.peer = peer
+        self.link = link
+        self.bridge = bridge
+
+
+class Trunks:
+    """Every `[trunk.NAME]` of the configuration."""
+
+    def __init__(
+        self,
+        config: HubConfig,
+        registry: Registry,
+        crypto: Crypto,
+        random: Callable[[int], bytes],
+        arrived: Callable[[Arrival], None],
+    ) -> None:
+        """LocalError, in one sentence, for a hub code, a secret or a certificate that cannot be read."""
+        self._config = config
+        self._registry = registry
+        self._crypto = crypto
+        self._random = random
+        self._arrived = arrived
+        self._trunks = {name: self._make(name, settings) for name, settings in config.trunk.items()}
+        if self._trunks and not config.retention.readings:
+            raise LocalError("bridging needs readings to be kept: set retention.readings above 0")
+        self._server: asyncio.Server | None = None
+        self._greetings = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _make(self, name: str, settings: Trunk) -> _Trunk:
+        try:
+            peer = Peer(decode_hub_code(self._crypto, settings.hub), read_secret(settings))
+        except DecodeError as error:
+            raise LocalError(f"the hub code of trunk '{name}' cannot be read: {error.detail}") from None
+        parties = {
+            lane: Party(self._crypto, self._random, self._registry.identity, peer, lane)
+            for lane in (HYBRID, BULK_LANE)
+        }
+        timing = DEFAULT_TIMING._replace(
+            rekey=settings.rekey_seconds, fresh=max(3 * settings.rekey_seconds, 30.0)
+        )
+        source = self._source(settings)
+        link = Link(name, parties, source, self._received(name), self._woken(name), timing)
+        channels = {NUMBERS[kind]: numbers for kind, numbers in channels_by_class(settings).items()}
+        bridge = Bridge(
+            name,
+            self._registry.bridging,
+            link.send,
+            channels,
+            self._random,
+            self._find,
+            self._arrived,
+        )
+        return _Trunk(settings, peer, link, bridge)
+
+    def _source(self, settings: Trunk) -> KeySource | None:
+        if not settings.kme:
+            return None
+        try:
+            # Only hubs with a KME need its libraries.
+            from handfast_hub.trunk.key_source import open_source
+        except ModuleNotFoundError as error:
+            raise LocalError(f"a trunk with kme needs {error.name}: install handfast[hub,qkd]") from None
+        source = open_source(settings, self._config.bridge.used_keys)
+        if source is not None:
+            self._sources.append(source)
+        return source
+
+    async def start(self) -> None:
+        """Listen, dial and bridge; LinkClosed when the port is taken."""
+        if not self._trunks:
+            return
+        for trunk in self._trunks.values():
+            trunk.link.start()
+            await trunk.bridge.start()
+        where = self._config.bridge
+        if where.port:
+            try:
+                self._server = await asyncio.start_server(self._called, where.host, where.port)
+            except OSError as error:
+                raise LinkClosed(
+                    f"cannot listen for trunks on {where.host}:{where.port}: {error.strerror}"
+                ) from None
+        kid = self._registry.hub_id[:KID_LENGTH]
+        for trunk in self._trunks.values():
+            if trunk.settings.connect:
+                host, _, port = trunk.settings.connect.rpartition(":")
+                connect = partial(dial, host, int(port), kid)
+                self._tasks.append(asyncio.create_task(keep_dialling(trunk.link, connect)))
+        self._tasks.append(asyncio.create_task(self._note_status()))
+
+    async def close(self) -> None:
+        """Stop; may be called twice."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+        for trunk in self._trunks.values():
+            await trunk.bridge.close()
+            await trunk.link.close()
+        for source in self._sources:
+            await source.close()
+
+    def wake(self) -> None:
+        """A reading was committed."""
+        for trunk in self._trunks.values():
+            trunk.bridge.wake()
+
+    async def command(self, name: str, device_id: bytes, data: bytes, expires: float) -> Response:
+        """Have the hub at the other end of trunk `name` command its device."""
+        trunk = self._trunks.get(name)
+        if trunk is None:
+            known = ", ".join(sorted(self._trunks)) or "none"
+            raise LocalError(f"there is no trunk '{name}'; there are: {known}")
+        return await trunk.bridge.command(device_id, data, expires)
+
+    def status(self) -> dict[str, dict[str, object]]:
+        """How each trunk fares."""
+        return {name: self._status(trunk) for name, trunk in self._trunks.items()}
+
+    def _status(self, trunk: _Trunk) -> dict[str, object]:
+        counts, epochs = trunk.link.counts, {}
+        for lane, name in ((HYBRID, "hybrid"), (BULK_LANE, "bulk")):
+            epoch = trunk.link.epoch(lane)
+            epochs[name] = None if epoch is None else {"number": epoch[0], "qkd": epoch[1]}
+        return {
+            "peer": trunk.peer.hub_id.hex(),
+            "up": trunk.link.up,
+            "secret_open": trunk.link.fresh(),
+            "epochs": epochs,
+            "readings": {
+                CLASSES[kind].name: {"acknowledged": acked, "sent": sent}
+                for kind, (acked, sent) in trunk.bridge.waiting().items()
+            },
+            "records_sent": counts.sent,
+            "records_received": counts.received,
+            "records_refused": counts.refused,
+            "epochs_with_qkd": counts.epochs[True],
+            "epochs_without_qkd": counts.epochs[False],
+            "failures": counts.failures,
+        }
+
+    async def _note_status(self) -> None:
+        while True:
+            for name, status in self.status().items():
+                with contextlib.suppress(RegistryError):
+                    await self._registry.bridging.say(name, json.dumps(status))
+            await asyncio.sleep(STATUS_SECONDS)
+
+    async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        carrier = Carrier(reader, writer)
+        if self._greetings >= GREETINGS_LIMIT:
+            await carrier.close()
+            return
+        self._greetings += 1
+        try:
+            kid = await carrier.greeting()
+        except Error as error:
+            _LOG.info("a caller at the trunk port was sent away", reason=error.detail)
+            await carrier.close()
+            return
+        finally:
+            self._greetings -= 1
+        for trunk in self._trunks.values():
+            if trunk.peer.hub_id[:KID_LENGTH] == kid:
+                with contextlib.suppress(LinkError):
+                    await trunk.link.adopt(carrier)
+                return
+        _LOG.info("a hub called that has no trunk here", kid=kid.hex())
+        await carrier.close()
+
+    def _received(self, name: str) -> Callable[[int, bytes, bool], None]:
+        def received(kind: int, data: bytes, degraded: bool) -> None:
+            try:
+                self._trunks[name].bridge.receive(kind, data, degraded)
+            except DecodeError as error:
+                _LOG.warning("the other hub said something strange", trunk=name, reason=error.detail)
+
+        return received
+
+    def _woken(self, name: str) -> Callable[[], None]:
+        def woken() -> None:
+            # The bridge is made after the link that calls it.
+            self._trunks[name].bridge.wake()
+
+        return woken
+
+    def _find(self, number: int) -> Awaitable[CommandInfo]:
+        return self._registry.operator.find_command(number)
+
+
+def read_secret(settings: Trunk) -> bytes:
+    """The pairing secret out of its file; LocalError when it is not there or mistyped."""
+    path = settings.secret_file
+    try:
+        secret = b32decode(path.read_text(encoding="ascii").strip())
+    except (OSError, UnicodeDecodeError, DecodeError):
+        secret = b""
+    if len(secret) != SECRET_LENGTH:
+        raise LocalError(
+            f"expected a pairing secret in {path}; make one with 'handfast-hub trunk pair {path}'"
+        )
+    return secret
+
+
+def encode_secret(secret: bytes) -> str:
+    """A pairing secret as text."""
+    return b32encode(secret)
