@@ -14,8 +14,10 @@ from handfast_cpython.terminal import fail, run
 if TYPE_CHECKING:
     from handfast.ports import Crypto
     from handfast_hub.config import HubConfig
+    from handfast_hub.registry.bridging import Bridging
     from handfast_hub.registry.decisions import Device
     from handfast_hub.registry.operator import Operator
+    from handfast_hub.registry.registry import Registry
 
 Result = TypeVar("Result")
 
@@ -50,7 +52,14 @@ class Options(NamedTuple):
             fail(error)
 
     def operate(self, work: "Callable[[Operator, Crypto], Coroutine[Any, Any, Result]]") -> Result:
-        """Run `work` on the registry, with or without a running hub."""
+        """Run `work` on the operator's face of the registry, with or without a running hub."""
+        return self._open(lambda registry, crypto: work(registry.operator, crypto))
+
+    def bridge(self, work: "Callable[[Bridging], Coroutine[Any, Any, Result]]") -> Result:
+        """Run `work` on the trunks' face of the registry, with or without a running hub."""
+        return self._open(lambda registry, _: work(registry.bridging))
+
+    def _open(self, work: "Callable[[Registry, Crypto], Coroutine[Any, Any, Result]]") -> Result:
         config = self.load()
 
         async def operate() -> Result:
@@ -60,7 +69,7 @@ class Options(NamedTuple):
             crypto = Crypto()
             registry = await Registry.open(config, crypto)
             try:
-                return await work(registry.operator, crypto)
+                return await work(registry, crypto)
             finally:
                 await registry.close()
 

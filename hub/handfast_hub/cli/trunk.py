@@ -1,0 +1,123 @@
+"""`handfast-hub trunk pair | status | listen`: what joins this hub to others."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from handfast.core.errors import LocalError
+from handfast_cpython.terminal import Json, JsonLines, fail, show_json
+from handfast_hub.cli.options import options, show_table, shown, when
+
+if TYPE_CHECKING:
+    from handfast_hub.registry.bridging import Bridged, Bridging
+
+app = typer.Typer(help="Trunks to other hubs: pair them, watch them, read what came.", no_args_is_help=True)
+
+# How often the registry is asked for something new, in seconds.
+_POLL_SECONDS = 0.2
+_PAGE = 1000
+# A status that is older than this was left by a hub that serves no more, in seconds.
+_OLD = 10.0
+
+
+@app.command()
+def pair(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Where to write the secret; must not exist yet.")],
+) -> None:
+    """Make the pairing secret of a trunk. Bring the same file to the other hub, by a way you trust."""
+    from handfast_hub.trunk.trunks import SECRET_LENGTH, encode_secret
+    from handfast_hub.vault import create_file
+
+    try:
+        create_file(file, (encode_secret(os.urandom(SECRET_LENGTH)) + "\n").encode())
+    except FileExistsError:
+        fail(LocalError(f"{file} exists and was left as it is; both hubs of a trunk need the same secret"))
+    except OSError as error:
+        fail(LocalError(f"cannot write {file}: {error.strerror}"))
+    options(context).say(
+        f"{file} written; copy it to the other hub, and name it in both hub.toml as"
+        " secret_file of [trunk.NAME]"
+    )
+
+
+@app.command()
+def status(context: typer.Context, json: Json = False) -> None:
+    """Show how each trunk fares, as the serving hub sees it."""
+    import json as decoder
+    import time
+
+    said = options(context).bridge(lambda bridging: bridging.said())
+    found = {name: (decoder.loads(text), at) for name, text, at in said}
+    known = {name: row for name, row in found.items() if name in options(context).load().trunk}
+    if json:
+        show_json([{"trunk": name, "at": at, **value} for name, (value, at) in known.items()])
+        return
+    rows = []
+    for name, (value, at) in known.items():
+        epoch = value["epochs"]["hybrid"]
+        serving = time.time() - at < _OLD
+        rows.append(
+            (
+                name,
+                ("up" if value["up"] else "down") if serving else "not served",
+                "-" if epoch is None else f"{epoch['number']}, {'QKD' if epoch['qkd'] else 'ML-KEM alone'}",
+                "open" if value["secret_open"] and serving else "closed",
+                ", ".join(
+                    f"{kind} {counts['acknowledged']}/{counts['sent']}"
+                    for kind, counts in value["readings"].items()
+                ),
+                when(at),
+            )
+        )
+    columns = ("trunk", "state", "epoch", "secret", "acknowledged/sent", "as of")
+    show_table(columns, rows, "no trunk was served yet; see [trunk.NAME] in 'handfast-hub config reference'")
+
+
+@app.command()
+def listen(
+    context: typer.Context,
+    after: Annotated[
+        int | None, typer.Option(help="Begin after the reading with this number; 0 shows all that are kept.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="End after this many.")] = None,
+    json: JsonLines = False,
+) -> None:
+    """Show what devices of other hubs send, as it arrives. Ctrl-C ends it."""
+
+    async def work(bridging: "Bridging") -> None:
+        last = await bridging.newest_arrival() if after is None else after
+        left = count
+        while left is None or left > 0:
+            found = await bridging.arrivals(last, _PAGE if left is None else min(left, _PAGE))
+            for reading in found:
+                last = reading.number
+                left = None if left is None else left - 1
+                _show(reading, json)
+            if not found:
+                await asyncio.sleep(_POLL_SECONDS)
+
+    options(context).bridge(work)
+
+
+def _show(reading: "Bridged", json: bool) -> None:
+    from handfast.core.topics import CHANNEL_NAMES
+    from handfast_hub.trunk.policy import CLASSES
+
+    channel, name = CHANNEL_NAMES[reading.channel], CLASSES[reading.kind].name
+    if json:
+        import json as encoder
+
+        value = {**reading._asdict(), "channel": channel, "kind": name}
+        value = {key: item.hex() if isinstance(item, bytes) else item for key, item in value.items()}
+        typer.echo(encoder.dumps(value, ensure_ascii=False))
+        return
+    device = reading.label or reading.device_id.hex()
+    mark = ", degraded" if reading.degraded else ""
+    typer.echo(
+        f"{reading.number} {when(reading.received_at)} {reading.trunk}/{device} {channel}"
+        f" ({name}{mark}): {shown(reading.data)}"
+    )
