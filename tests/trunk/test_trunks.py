@@ -2,84 +2,19 @@
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from two_hubs import arrivals, running, two_hubs, until, up
 
-from handfast.core.codes import encode_hub_code
 from handfast.core.errors import LinkTimeout, LocalError
-from handfast.testing import FakeClock
-from handfast_cpython import Crypto
 from handfast_cpython.swarm import Swarm
-from handfast_hub.config import HubConfig, load_config
-from handfast_hub.hub import Hub
-from handfast_hub.installation import create_hub
-from handfast_hub.memory_hub import MemoryHub
-from handfast_hub.trunk.trunks import encode_secret
-
-# Far more than anything here takes: what never happens must end too.
-PATIENCE = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def made(folder: Path, name: str) -> str:
-    """Make a hub; its hub code."""
-    folder.mkdir()
-    file = folder / "hub.toml"
-    file.write_text(f'name = "{name}"\n[log]\nlevel = "error"\n')
-    hub_id = create_hub(load_config(file))
-    return encode_hub_code(Crypto(), hub_id)
+from handfast_hub.config import HubConfig
 
 
 @pytest.fixture
 def configs(tmp_path: Path) -> tuple[HubConfig, HubConfig]:
-    """Berlin, which listens, and Vienna, which dials."""
-    codes = {name: made(tmp_path / name, name) for name in ("berlin", "vienna")}
-    (tmp_path / "pairing").write_text(encode_secret(bytes(range(32))))
-    port = free_port()
-    found = []
-    for name, peer in (("berlin", "vienna"), ("vienna", "berlin")):
-        file = tmp_path / name / "hub.toml"
-        extra = f"[bridge]\nport = {port}\n" if name == "berlin" else ""
-        dials = f'connect = "127.0.0.1:{port}"\n' if name == "vienna" else ""
-        file.write_text(
-            f'{file.read_text()}{extra}[trunk.{peer}]\nhub = "{codes[peer]}"\n'
-            f'secret_file = "../pairing"\nrekey_seconds = 2\n{dials}'
-        )
-        found.append(load_config(file))
-    return found[0], found[1]
-
-
-async def until(condition: "Callable[[], bool | Awaitable[bool]]") -> None:
-    async def look() -> None:
-        while True:
-            met = condition()
-            if met if isinstance(met, bool) else await met:
-                return
-            await asyncio.sleep(0.02)
-
-    await asyncio.wait_for(look(), PATIENCE)
-
-
-@contextlib.asynccontextmanager
-async def running(config: HubConfig) -> "AsyncIterator[MemoryHub]":
-    async with MemoryHub(config, FakeClock()) as hub:
-        yield hub
-
-
-async def arrivals(hub: Hub) -> list[bytes]:
-    return [reading.data for reading in await hub._registry.bridging.arrivals(0, 10_000)]
-
-
-def up(hub: Hub) -> bool:
-    return all(status["up"] for status in hub.trunks.status().values())
+    return two_hubs(tmp_path)
 
 
 async def test_readings_cross_and_commands_come_back(configs: tuple[HubConfig, HubConfig]) -> None:

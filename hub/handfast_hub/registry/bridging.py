@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from handfast.core.errors import LocalError
-from handfast_hub.registry.delivery import trim
 from handfast_hub.registry.group import GroupCommit, Operation
 from handfast_hub.registry.operator import NewCommand, Reading, queue_commands, reading_rows
+from handfast_hub.registry.retention import trim
 from handfast_hub.registry.schema import (
     hub,
     readings,

@@ -65,6 +65,7 @@ class Trunks:
         self._crypto = crypto
         self._random = random
         self._arrived = arrived
+        self._sources: list[KeySource] = []
         self._trunks = {name: self._make(name, settings) for name, settings in config.trunk.items()}
         if self._trunks and not config.retention.readings:
             raise LocalError("bridging needs readings to be kept: set retention.readings above 0")
