@@ -23,7 +23,7 @@ from handfast.core.suites import (
     SUITES,
 )
 from handfast_micropython import aes_ccm
-from handfast_micropython.buffers import equal
+from handfast_micropython.buffers import equal, xor_into
 from handfast_micropython.keccak import shake256
 from handfast_micropython.kmac import kmac256
 from handfast_micropython.tier import TIER
@@ -78,6 +78,16 @@ class Crypto:
     def equal(self, left: bytes, right: bytes) -> bool:
         """Compare in constant time."""
         return equal(left, right)
+
+    def xor(self, left: bytes, right: bytes) -> bytes:
+        """Both, of one length, combined bit by bit."""
+        if len(left) != len(right):
+            raise LocalError(
+                "xor takes two strings of one length; got %d and %d bytes" % (len(left), len(right))
+            )
+        combined = bytearray(left)
+        xor_into(combined, 0, right, 0, len(combined))
+        return bytes(combined)
 
     def seal(self, algorithm: int, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
         """AEAD encryption; the tag stands at the end."""

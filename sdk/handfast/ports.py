@@ -41,6 +41,9 @@ class Crypto(Protocol):
     def equal(self, left: bytes, right: bytes) -> bool:
         """Compare in constant time."""
 
+    def xor(self, left: bytes, right: bytes) -> bytes:
+        """Both, of one length, combined bit by bit."""
+
     def seal(self, algorithm: int, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
         """AEAD encryption; the tag stands at the end."""
 

@@ -13,6 +13,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import NoReturn
 
+from Crypto.Util.strxor import strxor
+
 from handfast.core import suites
 from handfast.core.errors import DecodeError, LocalError
 from handfast_cpython import crypto_cryptography, crypto_liboqs, crypto_pycryptodome
@@ -106,6 +108,12 @@ class Crypto:
     def equal(self, left: bytes, right: bytes) -> bool:
         """Compare in constant time; the lengths are no secret."""
         return hmac.compare_digest(left, right)
+
+    def xor(self, left: bytes, right: bytes) -> bytes:
+        """Both, of one length, combined bit by bit."""
+        if len(left) != len(right):
+            raise LocalError(f"xor takes two strings of one length; got {len(left)} and {len(right)} bytes")
+        return strxor(left, right) if left else b""
 
     def seal(self, algorithm: int, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
         """AEAD encryption; the tag stands at the end."""

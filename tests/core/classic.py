@@ -171,6 +171,7 @@ class ClassicCrypto:
         self.hash = machine.hash
         self.hmac = machine.hmac
         self.equal = machine.equal
+        self.xor = machine.xor
         self.seal = machine.seal
         self.open = machine.open
         self._curves = Curves() if curves is None else curves

@@ -1,7 +1,7 @@
 """What an attacker on the broker can write: he sees every payload and knows every public key, no more."""
 
 from handfast.core import messages
-from handfast.core.key_schedule import KeySchedule, xor
+from handfast.core.key_schedule import KeySchedule
 from handfast.core.methods import Signatures
 from handfast.core.suites import KEMS, SIGNATURES, suite
 
@@ -45,8 +45,7 @@ def forged_message_2(
     else:
         proof = Signatures().authenticate_2(schedule, prk_2e, th_2, c_r, id_cred_r, signer, b"", bytes(32))
     plaintext = messages.encode_plaintext_2(messages.Plaintext2(c_r, id_cred_r, proof, []))
-    ciphertext = xor(plaintext, schedule.keystream_2(prk_2e, th_2, len(plaintext)))
-    message_2 = messages.encode_message_2(g_y, ciphertext)
+    message_2 = messages.encode_message_2(g_y, schedule.cipher_2(prk_2e, th_2, plaintext))
     return messages.encode_frame(messages.Frame(message_1.c_i, message_2, None))
 
 

@@ -24,6 +24,7 @@ class ReplayCrypto:
         self.hmac = machine.hmac
         self.kmac256 = machine.kmac256
         self.equal = machine.equal
+        self.xor = machine.xor
         self.seal = machine.seal
         self.open = machine.open
         self._machine = machine

@@ -21,6 +21,7 @@ OPERATIONS = (
     "hmac",
     "kmac256",
     "equal",
+    "xor",
     "seal",
     "open",
     "kem_public_key",

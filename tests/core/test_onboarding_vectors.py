@@ -13,7 +13,7 @@ from handfast.core.codes import Token
 from handfast.core.cose import enc_structure
 from handfast.core.credentials import Identity, id_cred_by_kid, id_cred_by_value, make_ccs
 from handfast.core.initiator import Initiator
-from handfast.core.key_schedule import KeySchedule, context_2, context_3, xor
+from handfast.core.key_schedule import KeySchedule, context_2, context_3
 from handfast.core.methods import Signatures
 from handfast.core.responder import Responder
 from handfast.core.suites import suite
@@ -152,8 +152,7 @@ def _values(vector: Vector) -> "dict[str, bytes]":
     method.verify_2(schedule, prk, th_2, fields["c_r"], id_cred_r, hub.credential, b"", proof)
     plaintext_2 = messages.encode_plaintext_2(messages.Plaintext2(fields["c_r"], id_cred_r, proof, []))
     values["plaintext_2"] = plaintext_2
-    ciphertext_2 = xor(plaintext_2, schedule.keystream_2(prk, th_2, len(plaintext_2)))
-    message_2 = messages.encode_message_2(g_y, ciphertext_2)
+    message_2 = messages.encode_message_2(g_y, schedule.cipher_2(prk, th_2, plaintext_2))
     values["frame_2"] = messages.encode_frame(messages.Frame(fields["c_i"], message_2, None))
 
     th_3 = values["th_3"] = schedule.th_3(th_2, plaintext_2, cred_r)

@@ -126,3 +126,12 @@ def test_equal_compares_whole_strings() -> None:
     assert crypto.equal(b"same", b"same")
     for other in (b"Same", b"samE", b"sam", b"same ", b""):
         assert not crypto.equal(b"same", other)
+
+
+def test_xor_combines_two_strings_of_one_length() -> None:
+    assert crypto.xor(b"", b"") == b""
+    assert crypto.xor(b"\x00\xff\x0f", b"\xff\xff\xf0") == b"\xff\x00\xff"
+    text, stream = bytes(range(251)) * 23, crypto.kmac256(b"key", b"", 251 * 23, b"")
+    assert crypto.xor(text, stream) == bytes([left ^ right for left, right in zip(text, stream)])
+    assert crypto.xor(crypto.xor(text, stream), stream) == text
+    refused(LocalError, crypto.xor, b"ab", b"a")

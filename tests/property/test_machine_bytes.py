@@ -16,7 +16,7 @@ from pair import TOKEN, Pair, machine_in
 from handfast.core import cbor, events, messages, sealed_messages, states
 from handfast.core.credentials import id_cred_by_value
 from handfast.core.errors import PeerError
-from handfast.core.key_schedule import KeySchedule, xor
+from handfast.core.key_schedule import KeySchedule
 from handfast.core.suites import suite
 from handfast_cpython.crypto import Crypto
 
@@ -162,8 +162,7 @@ class Waiting:
                 messages.Plaintext2(b"12345678", id_cred_by_value(self.pair.hub.credential), bytes(3309), [])
             )
             plaintext = bytes_.plaintext(honest)
-            keystream = schedule.keystream_2(prk_2e, th_2, len(plaintext))
-            message = messages.encode_message_2(g_y, xor(plaintext, keystream))
+            message = messages.encode_message_2(g_y, schedule.cipher_2(prk_2e, th_2, plaintext))
             return messages.encode_frame(messages.Frame(self.c_x, message, None))
         if self.machine.state == states.START:
             method, suites_i, g_x, c_i, ead_1 = read_message_1(self.pair.frames[0])

@@ -26,7 +26,7 @@ from handfast.core.constants import (
 )
 from handfast.core.credentials import credential_in, id_cred_by_kid, id_cred_by_value
 from handfast.core.errors import DecodeError, LocalError, PeerError, UnexpectedMessageError
-from handfast.core.key_schedule import KeySchedule, xor
+from handfast.core.key_schedule import KeySchedule
 from handfast.core.methods import PRODUCTION
 from handfast.core.resend import Resend
 from handfast.core.suites import DEFAULT_SUITES, KEMS, SIGNATURES
@@ -191,9 +191,8 @@ class Initiator:
             g_xy = self._crypto.decapsulate(self._suite.kem, self._kem_seed, g_y)
             self._th_2 = self._schedule.th_2(g_y, self._message_1)
             self._prk_2e = self._schedule.prk_2e(self._th_2, g_xy)
-            keystream = self._schedule.keystream_2(self._prk_2e, self._th_2, len(ciphertext_2))
-            self._plaintext_2 = xor(ciphertext_2, keystream)
-            del ciphertext_2, keystream
+            self._plaintext_2 = self._schedule.cipher_2(self._prk_2e, self._th_2, ciphertext_2)
+            del ciphertext_2
             plaintext = messages.decode_plaintext_2(self._plaintext_2)
             credential = credential_in(self._crypto, plaintext.id_cred_r)
         except PeerError as error:

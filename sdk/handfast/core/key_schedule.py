@@ -76,22 +76,6 @@ def info(label: int, context: bytes, length: int) -> bytes:
     return around[0] + encode(context) + around[1]
 
 
-# Bytes that `xor` takes at once.
-PIECE = 1024
-
-
-def xor(text: bytes, keystream: bytes) -> bytes:
-    """The stream cipher of message_2: both arguments have the same length (section 5.3.2)."""
-    # Operations on integers: byte by byte a message_2 costs 40 times as much. Pieces, for on a board three
-    # integers of 5 KB beside their bytes are what an onboarding fails for.
-    out = bytearray(len(text))
-    for at in range(0, len(text), PIECE):
-        piece = text[at : at + PIECE]
-        value = int.from_bytes(piece, "big") ^ int.from_bytes(keystream[at : at + PIECE], "big")
-        out[at : at + PIECE] = value.to_bytes(len(piece), "big")
-    return bytes(out)
-
-
 def okm_limit(hash_algorithm: int) -> int:
     """The most bytes that HKDF-Expand gives (RFC 5869 section 2.3)."""
     length: int = HASHES[hash_algorithm].length
@@ -148,6 +132,10 @@ class KeySchedule:
     def keystream_2(self, prk_2e: bytes, th_2: bytes, length: int) -> bytes:
         """What PLAINTEXT_2, `length` bytes of it, is XORed with (section 5.3.2)."""
         return self.expand(prk_2e, KDF_KEYSTREAM_2, th_2, length)
+
+    def cipher_2(self, prk_2e: bytes, th_2: bytes, text: bytes) -> bytes:
+        """CIPHERTEXT_2 out of PLAINTEXT_2, and the other way round (section 5.3.2)."""
+        return self.crypto.xor(text, self.keystream_2(prk_2e, th_2, len(text)))
 
     def salt_3e2m(self, prk_2e: bytes, th_2: bytes) -> bytes:
         """The salt of PRK_3e2m when the Responder has a static DH key (section 4.1.1.2)."""

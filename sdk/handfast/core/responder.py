@@ -24,7 +24,7 @@ from handfast.core.constants import (
 )
 from handfast.core.credentials import credential_in, id_cred_by_kid, id_cred_by_value
 from handfast.core.errors import DecodeError, LocalError, PeerError, UnexpectedMessageError
-from handfast.core.key_schedule import KeySchedule, xor
+from handfast.core.key_schedule import KeySchedule
 from handfast.core.methods import PRODUCTION
 from handfast.core.suites import DEFAULT_SUITES, KEMS, SHA_256, SIGNATURES
 
@@ -180,8 +180,7 @@ class Responder:
             schedule, prk_3e2m, th_2, c_r, id_cred_r, identity, b"", randomness
         )
         plaintext_2 = messages.encode_plaintext_2(messages.Plaintext2(c_r, id_cred_r, proof, []))
-        keystream = schedule.keystream_2(prk_2e, th_2, len(plaintext_2))
-        message_2 = messages.encode_message_2(g_y, xor(plaintext_2, keystream))
+        message_2 = messages.encode_message_2(g_y, schedule.cipher_2(prk_2e, th_2, plaintext_2))
         th_3 = schedule.th_3(th_2, plaintext_2, own.encoded)
         self._sealing_3 = sealed_messages.sealing_3(schedule, prk_3e2m, th_3)
         self.c_r, self._g_y, self._th_3, self._prk_3e2m = c_r, g_y, th_3, prk_3e2m
