@@ -7,7 +7,7 @@ Both judgements come before any public-key operation: GATE costs one hash, the s
 from handfast.core import ead
 from handfast.core.constants import GATE_BY_HUB_ID, GATE_BY_TOKEN
 from handfast.core.errors import AuthenticationError, DecodeError, UnsupportedSuiteError
-from handfast.core.messages import Message1, encode_message_1
+from handfast.core.messages import Message1, encode_ead, encode_message_1
 from handfast.core.suites import KEMS, Suite
 
 TYPE_CHECKING = False
@@ -21,18 +21,21 @@ def with_gate(
     crypto: "Crypto", hub_id: bytes, token: "Token | None", want: int, message_1: Message1
 ) -> Message1:
     """`message_1` with its GATE item: of kind 1 when there is a token. `want` is WANT_KID or WANT_VALUE."""
-    mac = ead.gate_mac(crypto, ead.gate_key(crypto, hub_id, token), _without_ead(message_1))
+    method, suites_i, g_x, c_i, _ = message_1
+    sequence = encode_message_1(Message1(method, suites_i, g_x, c_i, []))
+    mac = ead.gate_mac(crypto, ead.gate_key(crypto, hub_id, token), sequence)
     if token is None:
         gate = ead.Gate(GATE_BY_HUB_ID, want, mac, None)
     else:
         gate = ead.Gate(GATE_BY_TOKEN, want, mac, token.token_id)
-    method, suites_i, g_x, c_i, _ = message_1
     return Message1(method, suites_i, g_x, c_i, [ead.encode_gate(gate)])
 
 
-def check_gate(crypto: "Crypto", key: bytes, gate: "ead.Gate", message_1: Message1) -> None:
-    """AuthenticationError unless GATE was made with K_gate `key` (32 bytes) for this message_1."""
-    if not crypto.equal(ead.gate_mac(crypto, key, _without_ead(message_1)), gate.mac):
+def check_gate(crypto: "Crypto", key: bytes, gate: "ead.Gate", encoded: bytes, message_1: Message1) -> None:
+    """AuthenticationError unless GATE was made with K_gate `key` (32 bytes) for message_1, as it came."""
+    # EAD_1 stands at its end, and has one encoding.
+    sequence = encoded[: len(encoded) - len(encode_ead(message_1.ead_1))]
+    if not crypto.equal(ead.gate_mac(crypto, key, sequence), gate.mac):
         raise AuthenticationError
 
 
@@ -56,9 +59,3 @@ def choose_suite(profile: "Profile", suites: "tuple[int, ...]", message_1: Messa
     if len(message_1.g_x) != expected:
         raise DecodeError("G_X has %d bytes, %d came" % (expected, len(message_1.g_x)))
     return row
-
-
-def _without_ead(message_1: Message1) -> bytes:
-    """METHOD, SUITES_I, G_X, C_I exactly as sent: what GATE authenticates."""
-    method, suites_i, g_x, c_i, _ = message_1
-    return encode_message_1(Message1(method, suites_i, g_x, c_i, []))

@@ -61,14 +61,15 @@ class Responder:
         self._suites = suites
         self._profile = profile
         self._method = profile.method
+        self._mandatory = True
         for number in suites:
-            if number not in profile.suites:
+            row = profile.suites.get(number)
+            if row is None:
                 raise LocalError("no suite %d; there are %s" % (number, sorted(profile.suites)))
-        rows = [profile.suites[number] for number in suites]
-        self._mandatory = all(row.mandatory_items for row in rows)
-        for row in rows:
-            if row.mandatory_items and row.signature != identity.credential.algorithm:
-                raise LocalError("suite %d needs another signature key than ours" % row.number)
+            if not row.mandatory_items:
+                self._mandatory = False
+            elif row.signature != identity.credential.algorithm:
+                raise LocalError("suite %d needs another signature key than ours" % number)
         self._events: "list[object]" = []
         self._outgoing: "list[bytes]" = []
         self._deadline: "float | None" = None
@@ -146,7 +147,7 @@ class Responder:
         message = self._received_1
         try:
             if isinstance(self._gate, ead.Gate):
-                offer.check_gate(self._crypto, key, self._gate, message)
+                offer.check_gate(self._crypto, key, self._gate, self._message_1_bytes, message)
             # From here on there is somebody to answer.
             self._c_i = message.c_i
             self._suite = offer.choose_suite(self._profile, self._suites, message)
@@ -251,9 +252,7 @@ class Responder:
 
     def _authenticated(self, credential: "Credential", proof: object, valid: bool) -> object:
         root_c = self._items_3.get(EAD_ROOTC)
-        attempt = have = None
-        if isinstance(root_c, ead.RootC):
-            attempt, have = root_c.attempt, root_c.have
+        attempt, have = (root_c.attempt, root_c.have) if isinstance(root_c, ead.RootC) else (None, None)
         return events.Authenticated(
             credential,
             attempt,
@@ -330,9 +329,8 @@ class Responder:
         elif self._c_i is not None and isinstance(error, PeerError):
             answer = messages.ErrorMessage(errors.ERR_UNSPECIFIED, error.detail)
         self._finish(event, events.Failed(error))
-        self._outgoing = []
-        if answer is not None:
-            self._outgoing.append(messages.encode_frame(messages.Frame(self._c_i, None, answer)))
+        frame = messages.Frame(self._c_i, None, answer)
+        self._outgoing = [] if answer is None else [messages.encode_frame(frame)]
 
     def _finish(self, event: str, result: object) -> None:
         self.state = states.step(states.RESPONDER, self.state, event)
