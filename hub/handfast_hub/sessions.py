@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter
@@ -23,6 +22,7 @@ from handfast.core.responder import Responder
 from handfast.core.suites import SHA_256
 from handfast.ports import Clock, Crypto
 from handfast_hub.admission import Admission, Applicant
+from handfast_hub.answers import Answers
 from handfast_hub.config import HubConfig
 from handfast_hub.limits import EarlyDrop, Memory, TokenBucket
 from handfast_hub.metrics import METRICS
@@ -32,9 +32,6 @@ from handfast_hub.registry.traffic import Answer
 from handfast_hub.workers import Workers
 
 _LOG = structlog.get_logger("handfast.hub.sessions")
-
-# Answers of finished handshakes that are kept for a device that asks again.
-ANSWERS_LIMIT = 50_000
 
 
 class Session:
@@ -78,19 +75,6 @@ class Session:
         self.busy = True
 
 
-class _Answered(NamedTuple):
-    """What a device gets again when its message_3 comes again: the same bytes (R5), on the same chan.
-
-    `reply` is the topic of that chan. It is None for an answer of an earlier process, whose chan nobody
-    wrote down: that answer belongs to the first chan that shows the right message_3, and to no other.
-    """
-
-    reply: str | None
-    digest: bytes
-    frame: bytes
-    until: float
-
-
 class Sessions:
     """Everything between message_1 and message_4."""
 
@@ -127,7 +111,7 @@ class Sessions:
         # guess a C_R before message_2.
         self._making = 0
         self._open: dict[bytes, Session] = {}
-        self._answered: dict[bytes, _Answered] = {}
+        self._answers = Answers(config.limits.session_seconds)
         # message_3 that is being decided about, by C_R.
         self._deciding: dict[bytes, asyncio.Task[None]] = {}
         self._closed = False
@@ -139,9 +123,7 @@ class Sessions:
 
     def recall(self, answers: list[Answer]) -> None:
         """Take over the answers that an earlier process of this hub has committed."""
-        until = self._clock.now() + self._config.limits.session_seconds
-        for answer in answers:
-            self._answered[answer.c_r] = _Answered(None, answer.message_3_hash, answer.message_4, until)
+        self._answers.recall(answers, self._clock.now())
 
     def receive(self, reply: str, payload: bytes, acknowledge: Callable[[], None]) -> None:
         """One payload of a joining device, to be answered on `reply`; never raises, whatever it is.
@@ -175,11 +157,7 @@ class Sessions:
             if not session.busy:
                 del self._open[c_r]
                 _ended("expired")
-        while self._answered:
-            c_r, answered = next(iter(self._answered.items()))
-            if answered.until > now and len(self._answered) <= ANSWERS_LIMIT:
-                break
-            del self._answered[c_r]
+        self._answers.expire(now)
         METRICS.half_open.set(self.half_open)
 
     async def close(self) -> None:
@@ -278,14 +256,13 @@ class Sessions:
         if len(frame.message) > MAX_MESSAGE_3:
             raise DecodeError("message_3 is too large")
         now = self._clock.now()
-        answered = self._answered.get(frame.c_x)
-        if answered is not None:
+        if frame.c_x in self._answers:
             # The chan first: a message_3 on another one is dropped (docs/protocol.md section 2.3), unhashed.
-            if answered.reply not in (None, reply):
+            if not self._answers.is_for(frame.c_x, reply):
                 self._drop("other_chan")
-            elif answered.digest == self._crypto.hash(SHA_256, frame.message):
-                self._answered[frame.c_x] = answered._replace(reply=reply)
-                self._send(reply, [answered.frame])
+                return False
+            answer = self._answers.give(frame.c_x, reply, self._crypto.hash(SHA_256, frame.message))
+            self._send(reply, [] if answer is None else [answer])
             return False
         session = self._open.get(frame.c_x)
         if session is None or session.busy or session.reply != reply:
@@ -331,10 +308,7 @@ class Sessions:
             raise
         if outcome.digest is not None and outcome.frames:
             now = self._clock.now()
-            until = now + self._config.limits.session_seconds
-            self._answered[session.machine.c_r] = _Answered(
-                session.reply, outcome.digest, outcome.frames[0], until
-            )
+            self._answers.keep(session.machine.c_r, session.reply, outcome.digest, outcome.frames[0], now)
             METRICS.seconds.observe(now - session.started)
         self._open.pop(session.machine.c_r, None)
         _ended(outcome.result)
