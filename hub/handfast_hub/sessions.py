@@ -257,7 +257,7 @@ class Sessions:
             raise DecodeError("message_3 is too large")
         now = self._clock.now()
         if frame.c_x in self._answers:
-            # The chan first: a message_3 on another one is dropped (docs/protocol.md section 2.3), unhashed.
+            # On another chan it is dropped unhashed (docs/protocol.md section 2.3).
             if not self._answers.is_for(frame.c_x, reply):
                 self._drop("other_chan")
                 return False
