@@ -33,6 +33,10 @@ class Wishes(NamedTuple):
     qrng: str
     suites: tuple[int, ...] | None
 
+    def __repr__(self) -> str:
+        # The URL of a broker may carry a password.
+        return "<Wishes, secret>"
+
     def link(self) -> MqttLink:
         """A link to that broker; LocalError for a URL that is none."""
         return MqttLink.from_url(self.broker, ca=self.ca)

@@ -48,6 +48,9 @@ class Slot(NamedTuple):
     counter: int
     value: bytes | None
 
+    def __repr__(self) -> str:
+        return f"<Slot {self.counter}, secret>"
+
 
 _MISSING = Slot(0, None)
 _TORN = Slot(-1, None)

@@ -88,6 +88,9 @@ class Pending(NamedTuple):
     reason: str
     now: float
 
+    def __repr__(self) -> str:
+        return "<Pending, secret>"
+
 
 class Pended(NamedTuple):
     """The key is on the disk. `stored` is the device now, or None when older keys have to be loaded."""

@@ -24,15 +24,22 @@ from handfast.core.constants import (
     TOKEN_ID_LENGTH,
 )
 from handfast.core.errors import DecodeError, LocalError
+from handfast.core.hidden import Hidden
 from handfast.core.suites import SHA_256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.ports import Crypto
 
-# Made by the hub: token_id 8 bytes, public once it was used; k_tok 32 bytes, secret.
-# shared: whether several devices hold it.
-Token = namedtuple("Token", ("token_id", "k_tok", "shared"))
+
+class Token(Hidden, namedtuple("Token", ("token_id", "k_tok", "shared"))):
+    """Made by the hub: token_id 8 bytes, public once it was used; k_tok 32 bytes, secret.
+
+    shared: whether several devices hold it.
+    """
+
+    __slots__ = ()
+
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}

@@ -24,6 +24,7 @@ from handfast.core.constants import (
 )
 from handfast.core.cose import encode_key, encode_named, read_key
 from handfast.core.errors import DecodeError, LocalError
+from handfast.core.hidden import Hidden
 from handfast.core.identifiers import decode_identifier, encode_identifier
 from handfast.core.suites import SHA_256
 
@@ -33,8 +34,13 @@ if TYPE_CHECKING:
 
 # encoded: CRED_x, a CBOR item; thumbprint: 32 bytes; kid: its first 8.
 Credential = namedtuple("Credential", ("encoded", "subject", "algorithm", "public_key", "thumbprint", "kid"))
-# What a machine authenticates with. seed: 32 bytes, the ML-DSA private key (RFC 9964 section 3).
-Identity = namedtuple("Identity", ("seed", "credential"))
+
+
+class Identity(Hidden, namedtuple("Identity", ("seed", "credential"))):
+    """What a machine authenticates with. seed: 32 bytes, the ML-DSA private key (RFC 9964 section 3)."""
+
+    __slots__ = ()
+
 
 # A CCS is {2: sub, 8: {1: COSE_Key}}: what stands before sub and before the key.
 _CCS = b"\xa2" + encode(CLAIM_SUB)

@@ -23,6 +23,7 @@ from handfast.core.errors import (
     RefusedError,
     UnexpectedMessageError,
 )
+from handfast.core.hidden import Hidden
 from handfast.core.plaintexts import decode_control, decode_request, encode_control, encode_response
 from handfast.core.records import RecordKeys, decode_header
 from handfast.core.replay import FRESH, accept, check
@@ -38,10 +39,22 @@ if TYPE_CHECKING:
     from handfast.core.root_key import RootKeys
     from handfast.ports import Crypto
 
-# Save `state` atomically, then call stored(state). Given again until that happens.
-Store = namedtuple("Store", ("state",))
-# A record of the hub: for COMMAND the data of the request, otherwise the plaintext. (epoch, piv) names it.
-Data = namedtuple("Data", ("channel", "plaintext", "epoch", "piv"))
+
+class Store(Hidden, namedtuple("Store", ("state",))):
+    """Save `state` atomically, then call stored(state). Given again until that happens."""
+
+    __slots__ = ()
+
+
+class Data(Hidden, namedtuple("Data", ("channel", "plaintext", "epoch", "piv"))):
+    """A record of the hub: for COMMAND the data of the request, otherwise the plaintext.
+
+    (epoch, piv) names it.
+    """
+
+    __slots__ = ()
+
+
 # The hub was heard for the first time in `epoch`. Under this `attempt` the hub has no use for the token.
 Confirmed = namedtuple("Confirmed", ("attempt", "epoch"))
 # For an hour nothing of the hub, or no epoch is left: method 0 may run again; this key stays until then.
@@ -53,8 +66,12 @@ ENROLLED = "ENROLLED"
 ACTIVE = "ACTIVE"
 REVOKED = "REVOKED"
 
-# What one epoch needs in memory: T_epoch, and the RecordKeys of both directions.
-_Epoch = namedtuple("_Epoch", ("number", "secret", "sender", "receiver"))
+
+class _Epoch(Hidden, namedtuple("_Epoch", ("number", "secret", "sender", "receiver"))):
+    """What one epoch needs in memory: T_epoch, and the RecordKeys of both directions."""
+
+    __slots__ = ()
+
 
 _SENT_BY_APPLICATIONS = (TELEMETRY, BULK, ALARM)
 

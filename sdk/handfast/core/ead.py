@@ -36,6 +36,7 @@ from handfast.core.constants import (
     TOKEN_ID_LENGTH,
 )
 from handfast.core.errors import DecodeError, LocalError
+from handfast.core.hidden import Hidden
 from handfast.core.topics import DEVICE_ID_LENGTH
 
 TYPE_CHECKING = False
@@ -46,9 +47,19 @@ if TYPE_CHECKING:
 
 Gate = namedtuple("Gate", ("kind", "want", "mac", "token_id"))
 TokenProof = namedtuple("TokenProof", ("token_id", "pop"))
-RootC = namedtuple("RootC", ("attempt", "have", "r_d"))
-RootR = namedtuple("RootR", ("attempt", "r_h", "device_id", "epoch"))
 Status = namedtuple("Status", ("code", "retry_after"))
+
+
+class RootC(Hidden, namedtuple("RootC", ("attempt", "have", "r_d"))):
+    """The device's contribution; r_d goes into K_root."""
+
+    __slots__ = ()
+
+
+class RootR(Hidden, namedtuple("RootR", ("attempt", "r_h", "device_id", "epoch"))):
+    """The hub's contribution; r_h goes into K_root."""
+
+    __slots__ = ()
 
 
 def gate_key(crypto: "Crypto", hub_id: bytes, token: "Token | None") -> bytes:

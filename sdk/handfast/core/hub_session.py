@@ -19,6 +19,7 @@ from collections import namedtuple
 
 from handfast.core import constants
 from handfast.core.errors import DecodeError, LocalError, PeerError, ReplayError, UnexpectedMessageError
+from handfast.core.hidden import Hidden
 from handfast.core.plaintexts import encode_control
 from handfast.core.records import decode_header
 from handfast.core.replay import FRESH, accept, check, overtaken
@@ -30,34 +31,58 @@ if TYPE_CHECKING:
     from handfast.core.key_cache import KeyCache
     from handfast.core.replay import Window
 
-# One enrolment. attempt: 16 bytes. born: the rank of its session, higher is later. suite: its number.
-# epoch: 0..65535. secret: T_epoch. send_base: the hub's first PIV in every epoch, 0 unless restored.
-# send_next, send_bound: the hub's next PIV and the first one that storage has not reserved. window:
-# what was accepted in this epoch. previous: the epoch before, or None. failures: forgeries counted.
-Key = namedtuple(
-    "Key",
-    (
-        "attempt",
-        "born",
-        "suite",
-        "epoch",
-        "secret",
-        "send_base",
-        "send_next",
-        "send_bound",
-        "window",
-        "previous",
-        "failures",
+
+class Key(
+    Hidden,
+    namedtuple(
+        "Key",
+        (
+            "attempt",
+            "born",
+            "suite",
+            "epoch",
+            "secret",
+            "send_base",
+            "send_next",
+            "send_bound",
+            "window",
+            "previous",
+            "failures",
+        ),
     ),
-)
-# The receive key of the epoch before, for records on their way. until: seconds on the clock of `now`.
-Previous = namedtuple("Previous", ("epoch", "key", "civ", "window", "until"))
+):
+    """One enrolment. attempt: 16 bytes. born: the rank of its session, higher is later. suite: its number.
+
+    epoch: 0..65535. secret: T_epoch. send_base: the hub's first PIV in every epoch, 0 unless restored.
+    send_next, send_bound: the hub's next PIV and the first one that storage has not reserved. window:
+    what was accepted in this epoch. previous: the epoch before, or None. failures: forgeries counted.
+    """
+
+    __slots__ = ()
+
+
+class Previous(Hidden, namedtuple("Previous", ("epoch", "key", "civ", "window", "until"))):
+    """The receive key of the epoch before, for records on their way. until: seconds on the clock of `now`."""
+
+    __slots__ = ()
+
+
 # All keys of one device. active: Key or None. pendings: tuple of Key, oldest first. highest_epoch: the
 # highest ever given, -1 at first. lookahead: how many epochs the device may be ahead, 1 unless restored.
 Ring = namedtuple("Ring", ("device_id", "active", "pendings", "highest_epoch", "lookahead"))
-# An opened record. promoted: a pending became active; stepped: the key went to a later epoch. Either
-# way `ring` must be committed before anything is delivered.
-Opened = namedtuple("Opened", ("plaintext", "ring", "epoch", "piv", "attempt", "promoted", "stepped"))
+
+
+class Opened(
+    Hidden, namedtuple("Opened", ("plaintext", "ring", "epoch", "piv", "attempt", "promoted", "stepped"))
+):
+    """An opened record. promoted: a pending became active; stepped: the key went to a later epoch.
+
+    Either way `ring` must be committed before anything is delivered.
+    """
+
+    __slots__ = ()
+
+
 # A sealed record. reserved: `ring` has a new bound, to be committed before `record` leaves.
 Sealed = namedtuple("Sealed", ("record", "ring", "epoch", "piv", "reserved"))
 

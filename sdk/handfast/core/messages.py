@@ -20,6 +20,7 @@ from handfast.core.constants import (
 )
 from handfast.core.credentials import encode_id_cred_field, take_id_cred
 from handfast.core.errors import ERR_UNKNOWN_CREDENTIAL, ERR_UNSPECIFIED, ERR_WRONG_SUITE, DecodeError
+from handfast.core.hidden import Hidden
 from handfast.core.identifiers import decode_identifier, encode_identifier
 from handfast.core.key_schedule import okm_limit
 from handfast.core.suites import KEMS, SHAKE256
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 Message1 = namedtuple("Message1", ("method", "suites_i", "g_x", "c_i", "ead_1"))
 # id_cred_r, id_cred_i: the encoded header map, also when only a kid was sent.
 Plaintext2 = namedtuple("Plaintext2", ("c_r", "id_cred_r", "signature_or_mac_2", "ead_2"))
-Plaintext3 = namedtuple("Plaintext3", ("id_cred_i", "signature_or_mac_3", "ead_3"))
+
+
+class Plaintext3(Hidden, namedtuple("Plaintext3", ("id_cred_i", "signature_or_mac_3", "ead_3"))):
+    """ead_3 carries r_D."""
+
+    __slots__ = ()
+
+
 # code 1: info is a str; 2: a tuple of suites; 3: True; others: any CBOR value.
 ErrorMessage = namedtuple("ErrorMessage", ("code", "info"))
 # c_x: the identifier that the receiver chose, None before message_1. Exactly one of message (its

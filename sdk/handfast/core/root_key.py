@@ -18,6 +18,7 @@ from collections import namedtuple
 from handfast.core import constants
 from handfast.core.cbor import encode
 from handfast.core.errors import LocalError
+from handfast.core.hidden import Hidden
 from handfast.core.key_schedule import expand
 from handfast.core.suites import AEADS, HASHES, suite
 
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
     from handfast.core.key_schedule import KeySchedule
     from handfast.ports import Crypto
 
-# root_key: K_root; traffic_secret: T_e of the first epoch. Both hash_length bytes of the suite.
-RootKeys = namedtuple("RootKeys", ("root_key", "traffic_secret"))
+
+class RootKeys(Hidden, namedtuple("RootKeys", ("root_key", "traffic_secret"))):
+    """root_key: K_root; traffic_secret: T_e of the first epoch. Both hash_length bytes of the suite."""
+
+    __slots__ = ()
+
 
 MAX_EPOCH = 0xFFFF
 

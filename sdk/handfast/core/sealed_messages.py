@@ -7,13 +7,19 @@ keeps the bytes to send them again.
 from collections import namedtuple
 
 from handfast.core.cose import enc_structure
+from handfast.core.hidden import Hidden
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.core.key_schedule import KeySchedule
 
-# What seals and opens one message: its key and nonce are secret, aad is the Enc_structure with TH_x.
-Sealing = namedtuple("Sealing", ("key", "nonce", "aad"))
+
+class Sealing(Hidden, namedtuple("Sealing", ("key", "nonce", "aad"))):
+    """What seals and opens one message: its key and nonce are secret, aad is the Enc_structure with TH_x."""
+
+    __slots__ = ()
+
+
 # What a session has before it has keys, and when it has forgotten them.
 NO_KEYS = Sealing(b"", b"", b"")
 

@@ -4,30 +4,41 @@ from collections import namedtuple
 
 from handfast.core.cbor import decode, encode
 from handfast.core.errors import DecodeError
+from handfast.core.hidden import Hidden
 from handfast.core.records import MAX_PIV
 from handfast.core.root_key import MAX_EPOCH
 from handfast.core.suites import SUITES
 
 VERSION = 1
 
-# suite: its number. device_id: 8 bytes. attempt: 16. root_key: K_root. epoch: 0..65535. secret: T_epoch.
-# bound: the first PIV that is not reserved. confirmed: the hub was heard in this epoch; active: in any.
-# reason: why the hub revoked the device, or None; once it is there, the secrets are empty.
-Stored = namedtuple(
-    "Stored",
-    (
-        "suite",
-        "device_id",
-        "attempt",
-        "root_key",
-        "epoch",
-        "secret",
-        "bound",
-        "confirmed",
-        "active",
-        "reason",
+
+class Stored(
+    Hidden,
+    namedtuple(
+        "Stored",
+        (
+            "suite",
+            "device_id",
+            "attempt",
+            "root_key",
+            "epoch",
+            "secret",
+            "bound",
+            "confirmed",
+            "active",
+            "reason",
+        ),
     ),
-)
+):
+    """suite: its number. device_id: 8 bytes. attempt: 16. root_key: K_root. epoch: 0..65535. secret: T_epoch.
+
+    bound: the first PIV that is not reserved. confirmed: the hub was heard in this epoch; active: in any.
+    reason: why the hub revoked the device, or None; once it is there, the secrets are empty.
+    """
+
+    __slots__ = ()
+
+
 _TYPES = ((int,), (bytes,), (bytes,), (bytes,), (int,), (bytes,), (int,), (bool,), (bool,), (str, type(None)))
 
 
