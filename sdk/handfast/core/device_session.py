@@ -47,10 +47,7 @@ class Store(Hidden, namedtuple("Store", ("state",))):
 
 
 class Data(Hidden, namedtuple("Data", ("channel", "plaintext", "epoch", "piv"))):
-    """A record of the hub: for COMMAND the data of the request, otherwise the plaintext.
-
-    (epoch, piv) names it.
-    """
+    """A record of the hub, named (epoch, piv): for COMMAND the data of the request, else the plaintext."""
 
     __slots__ = ()
 
