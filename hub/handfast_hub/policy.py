@@ -29,6 +29,7 @@ USED = "used"
 ELSEWHERE = "elsewhere"
 EXHAUSTED = "exhausted"
 EXPIRED = "expired"
+EARLY = "early"
 WITHDRAWN = "withdrawn"
 UNKNOWN = "unknown"
 
@@ -37,6 +38,7 @@ TOKEN_REASONS = {
     USED: "its token was used",
     EXHAUSTED: "the quota of its token is used up",
     EXPIRED: "its token has expired",
+    EARLY: "its token was made later than the clock of the hub shows; set the clock",
     WITHDRAWN: "its token was withdrawn",
     UNKNOWN: "its token is unknown",
 }

@@ -86,13 +86,13 @@ def send(
         from handfast_hub.registry.operator import NewCommand
 
         found = await known_device(operator, crypto, device)
-        now = time.time()
+        now, until = time.time(), time.monotonic() + lifetime
         number = await operator.command(NewCommand(found.device_id, payload, now + lifetime, now))
         while True:
             command = await operator.find_command(number)
             if command.state == "answered" or not wait:
                 return command
-            if time.time() > now + lifetime:
+            if time.monotonic() > until:
                 raise LinkTimeout(
                     f"command {number} was not answered within {expires}; the hub or the device may be away,"
                     f" and whether it was carried out is not known if it was sent (state {command.state})"

@@ -42,6 +42,7 @@ from handfast_hub.registry.schema import (
     UNANSWERED,
     commands,
     devices,
+    events,
     hub,
     keys,
     lease,
@@ -54,6 +55,9 @@ from handfast_hub.vault import Vault, open_vault, sync_folder
 # until the year 2290.
 _NUMBERS_PER_SECOND = 128
 _START_OF_TIME = 1_577_836_800  # 2020-01-01
+# What a clock that was set back is taken to be after the latest time in the registry: room for eleven
+# million numbers, more than a device was sent since.
+_WHEN_SET_BACK = 86_400.0
 _CHUNK = 500
 
 
@@ -105,12 +109,12 @@ def restore(config: HubConfig, source: Path, crypto: Crypto) -> Restored:
     place = _file(config)
     vault = open_vault(config.master_key)
     now = time.time()
-    shut_out = _leave(config, place, now)
+    shut_out, latest = _leave(config, place, now)
     part = place.with_name(place.name + ".restoring")
     part.unlink(missing_ok=True)
     _copy(source, part)
     try:
-        count = _rework(str(part), vault, crypto, shut_out, now)
+        count = _rework(str(part), vault, crypto, shut_out, _after(now, latest))
         set_aside = _swap(part, place, now)
     finally:
         _remove(part)
@@ -152,13 +156,14 @@ def _copy(source: Path, target: Path) -> None:
         raise
 
 
-def _leave(config: HubConfig, place: Path, now: float) -> dict[bytes, tuple[str, str]]:
-    """Who is shut out of the registry that is going to be replaced: {thumbprint: (state, reason)}.
+def _leave(config: HubConfig, place: Path, now: float) -> tuple[dict[bytes, tuple[str, str]], float]:
+    """What the registry that is going to be replaced knows: {thumbprint: (state, reason)} of those that are
+    shut out, and its latest time.
 
     An operator's no must not be forgotten because a disk failed. What cannot be read is replaced.
     """
     if not place.exists():
-        return {}
+        return {}, now
     engine = open_engine(config.database)
     try:
         with engine.connect().execution_options(reading=True) as connection:
@@ -167,9 +172,10 @@ def _leave(config: HubConfig, place: Path, now: float) -> dict[bytes, tuple[str,
                     raise RegistryLocked("a hub serves this registry; stop it before you restore")
             statement = sa.select(devices.c.thumbprint, devices.c.state, devices.c.reason)
             statement = statement.where(devices.c.state.in_(SHUT_OUT))
-            return {row.thumbprint: (row.state, row.reason) for row in connection.execute(statement)}
+            shut_out = {row.thumbprint: (row.state, row.reason) for row in connection.execute(statement)}
+            return shut_out, _latest(connection)
     except (exc.DBAPIError, sqlite3.Error):
-        return {}
+        return {}, now
     finally:
         engine.dispose()
 
@@ -184,6 +190,7 @@ def _rework(
             migrations.upgrade(engine)
             with engine.begin() as connection:
                 load_identity(connection, vault, crypto)
+                now = _after(now, _latest(connection))
                 for thumbprint, (state, reason) in shut_out.items():
                     _shut_out(connection, thumbprint, state, reason)
                 count = _move_ahead(connection, vault, now)
@@ -197,6 +204,16 @@ def _rework(
             return count
     finally:
         engine.dispose()
+
+
+def _after(now: float, latest: float) -> float:
+    """A time above `latest`: a clock that was set back must not bring numbers back."""
+    return now if now > latest else latest + _WHEN_SET_BACK
+
+
+def _latest(connection: Connection) -> float:
+    """The latest time that the registry knows of."""
+    return connection.scalar(sa.select(sa.func.max(events.c.at))) or 0.0
 
 
 def _shut_out(connection: Connection, thumbprint: bytes, state: str, reason: str) -> None:

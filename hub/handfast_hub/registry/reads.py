@@ -26,6 +26,8 @@ DeviceRow = Row
 # A device that was bound to its token in time has this long to finish, promotion included: it tries
 # again one hour after an enrolment that brought nothing (docs/protocol.md section 2.8).
 BOUND_TOKEN_GRACE = 3600.0
+# How far the clocks of those who make tokens and of the hub may differ, in seconds.
+CLOCK_TOLERANCE = 3600.0
 # R6: a token is accepted "until ack". The hub cannot see whether its ack was heard; a device that did
 # not hear it tries again after each hour, so this is two tries after the promotion.
 ACK_GRACE = 2 * constants.ENROL_AGAIN_AFTER
@@ -52,6 +54,7 @@ _TOKENS = Read(
         tokens.c.shared,
         tokens.c.quota,
         tokens.c.used,
+        tokens.c.created_at,
         tokens.c.expires_at,
         tokens.c.withdrawn_at,
         tokens.c.thumbprint,
@@ -136,6 +139,9 @@ class TokenState:
             return policy.BOUND if promoted_at is None or now < promoted_at + ACK_GRACE else policy.USED
         if now >= self.row.expires_at:
             return policy.EXPIRED
+        if now < self.row.created_at - CLOCK_TOLERANCE:
+            # A clock that was set back would let tokens of long ago live again.
+            return policy.EARLY
         if self.used >= self.row.quota:
             return policy.EXHAUSTED if self.row.shared else policy.ELSEWHERE
         return policy.LIVE

@@ -17,6 +17,7 @@ from handfast.core.constants import CUSTOM_BATCH, K_TOK_LENGTH, TOKEN_ID_LENGTH
 from handfast.core.errors import LocalError
 from handfast.ports import Crypto
 from handfast_hub.registry.decisions import note
+from handfast_hub.registry.reads import CLOCK_TOLERANCE
 from handfast_hub.registry.schema import batches, tokens
 from handfast_hub.vault import Vault
 
@@ -39,7 +40,8 @@ class NewTokens(NamedTuple):
 
 
 class TokenInfo(NamedTuple):
-    """A token as lists show it; `state` is live, bound, used, exhausted, expired or withdrawn."""
+    """A token as lists show it; `state` is live, bound, used, exhausted, expired, withdrawn,
+    or early: made later than the clock shows, which was set back."""
 
     token_id: bytes
     label: str
@@ -243,4 +245,6 @@ def _state(row: sa.Row[Any], now: float) -> str:
         if row.shared:
             return "exhausted"
         return "bound" if row.consumed_at is None else "used"
-    return "expired" if now >= row.expires_at else "live"
+    if now >= row.expires_at:
+        return "expired"
+    return "early" if now < row.created_at - CLOCK_TOLERANCE else "live"
