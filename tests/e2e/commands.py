@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from processes import PATIENCE, environment
+from processes import HERE, PATIENCE, environment
 
 # Where `pip install` puts the two commands of this tree.
 BIN = Path(sys.executable).parent
@@ -43,8 +43,14 @@ class Said(NamedTuple):
 class Command:
     """One of the two programs, with options that every call has."""
 
-    def __init__(self, program: str, *before: str, after: tuple[str, ...] = ()) -> None:
-        self._line = [str(BIN / program), *before]
+    def __init__(
+        self, program: str, *before: str, after: tuple[str, ...] = (), clock: Path | None = None
+    ) -> None:
+        """The file `clock` says by how many seconds its wall clock is off (clock_off.py)."""
+        line = [str(BIN / program)]
+        if clock is not None:
+            line = [sys.executable, str(HERE / "clock_off.py"), str(clock), program]
+        self._line = [*line, *before]
         self._after = after
 
     def start(self, *words: str, unprivileged: bool = False, **more: Any) -> "subprocess.Popen[bytes]":
@@ -100,14 +106,14 @@ def ended(process: "subprocess.Popen[bytes]", given: bytes | None = None) -> Sai
     return Said(process.returncode, (out or b"").decode(), (err or b"").decode())
 
 
-def handfast(home: Path) -> Command:
+def handfast(home: Path, clock: Path | None = None) -> Command:
     """The device in `home`."""
-    return Command("handfast", after=("--home", str(home)))
+    return Command("handfast", after=("--home", str(home)), clock=clock)
 
 
-def handfast_hub(config: Path) -> Command:
+def handfast_hub(config: Path, clock: Path | None = None) -> Command:
     """The hub of the file `config`."""
-    return Command("handfast-hub", "--config", str(config))
+    return Command("handfast-hub", "--config", str(config), clock=clock)
 
 
 def until(seen: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -80,10 +80,15 @@ class HubProcess:
         """What it said until now; a test shows its end when it fails."""
         return (self.folder / "hub.log").read_text(encoding="utf-8", errors="replace")
 
-    def start(self, fault: str = "") -> None:
-        """Start the process and wait until it serves, or until its `fault` has killed it."""
+    def start(self, fault: str = "", clock: Path | None = None) -> None:
+        """Start the process and wait until it serves, or until its `fault` has killed it.
+
+        The file `clock` says by how many seconds its wall clock is off (clock_off.py).
+        """
         out = self.folder / "hub.out"
         program = ["-m", "handfast_hub.cli"] if not fault else [str(HERE / "hub_at_fault.py"), fault]
+        if clock is not None:
+            program = [str(HERE / "clock_off.py"), str(clock), "handfast-hub"]
         command = [sys.executable, *program, "--config", str(self.file), "serve"]
         with out.open("wb") as output, (self.folder / "hub.log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -6,7 +6,6 @@ client beside the hub sees every record, and that no two different ones have one
 """
 
 import asyncio
-import contextlib
 import json
 import signal
 import sys
@@ -16,14 +15,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiomqtt
 import pytest
 from commands import Said
 from mosquitto import Mosquitto, needs_mosquitto
+from nonces import let_watch, watched
 from processes import HERE, PATIENCE, HubProcess, environment, eventually, hub_behind
 
-from handfast.core import topics
-from handfast.core.records import decode_header
 from handfast_cpython.terminal import USAGE
 from handfast_hub.registry.operator import NewCommand, Operator
 
@@ -75,44 +72,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubProcess
     with hub_behind(tmp_path_factory.mktemp("place"), "mosquitto") as (hub, broker):
         assert broker is not None
         broker.stop()
-        with (broker.folder / "devices.acl").open("a") as rules:
-            # For the client that watches.
-            rules.write(f"\nuser {broker.username}\ntopic read handfast/1/#\n")
+        let_watch(broker)
         broker.start()
         hub.start()
         yield hub, broker
-
-
-@contextlib.asynccontextmanager
-async def watched(broker: Mosquitto) -> AsyncIterator[Counter[tuple[object, ...]]]:
-    """How many different records had each nonce; at the end none may have been for two."""
-    seen: set[bytes] = set()
-    nonces: Counter[tuple[object, ...]] = Counter()
-
-    async def watch() -> None:
-        async for message in client.messages:
-            topic = topics.parse(str(message.topic))
-            if topic.chan is None and isinstance(message.payload, bytes) and message.payload not in seen:
-                seen.add(message.payload)
-                header = decode_header(message.payload)
-                nonces[topic.device_id, header.sender, header.epoch, header.piv] += 1
-
-    async with aiomqtt.Client(
-        broker.host,
-        broker.port,
-        identifier="watcher",
-        username=broker.username,
-        password=broker.password,
-    ) as client:
-        await client.subscribe("handfast/1/#", qos=1)
-        watching = asyncio.create_task(watch())
-        try:
-            yield nonces
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-    assert nonces
-    assert [nonce for nonce, count in nonces.items() if count > 1] == []
 
 
 async def kept(operator: Operator, thumbprint: str) -> list[str]:
