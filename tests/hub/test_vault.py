@@ -77,6 +77,17 @@ def test_a_missing_master_key_and_a_missing_folder_are_one_sentence(tmp_path: Pa
         create_master_key(tmp_path / "nowhere" / "master.key")
 
 
+def test_what_somebody_who_was_killed_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    (tmp_path / ".master.key.part").write_bytes(b"handfast-mas")
+    key = create_master_key(path)
+    assert load_master_key(path) == key
+    assert [each.name for each in tmp_path.iterdir()] == ["master.key"]
+    with pytest.raises(KeystoreError, match="exists already"):
+        create_master_key(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["master.key"]
+
+
 def test_a_key_that_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "master.key"
 
