@@ -68,6 +68,9 @@ class Post(MemoryBroker):
         super().__init__(clock)
         self.up: list[Letter] = []
         self.down: list[Letter] = []
+        # The newest that came to the hub, and to devices.
+        self.passed_up: list[Letter] = []
+        self.passed_down: list[Letter] = []
         self.mute = False
         # What was answered on each chan in the place of message_4.
         self.answers: dict[str, set[bytes]] = {}
@@ -96,23 +99,22 @@ class Post(MemoryBroker):
         if self._on_publish is None:
             return
         self.waiting += 1
-        open_ = [True]
+        self.passed_up = [*self.passed_up, letter][-4 * KEPT :]
+        acknowledged: list[bool] = []
 
         def acknowledge() -> None:
-            if not open_.pop():
+            if acknowledged:
                 return
+            acknowledged.append(True)
             self.waiting -= 1
             if not keep and not self.mute and letter in self.up:
                 self.up.remove(letter)
 
-        def once() -> None:
-            if open_:
-                acknowledge()
-
-        self._on_publish(letter[0], letter[1], once)
+        self._on_publish(letter[0], letter[1], acknowledge)
 
     def bring_down(self, letter: Letter, keep: bool = False) -> None:
         """To whoever listens there."""
+        self.passed_down = [*self.passed_down, letter][-4 * KEPT :]
         if not keep:
             self.down.remove(letter)
         self._count()

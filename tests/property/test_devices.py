@@ -22,14 +22,20 @@ places = st.integers(0, 15)
 class Lives(RuleBasedStateMachine):
     """Two devices with one token, one that waits for the operator, a hub, and everybody's worst."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(settled=st.booleans())
+    def begin(self, settled: bool) -> None:
+        """From the first boot on, or when everybody who may is onboard."""
         self.town = Town()
         self.town.run(self.town.start(SHARING, OTHERS))
         # What the operator said of whom, and how many readings of a revoked device there were then.
         self.revoked: dict[int, int] = {}
         self.approved: set[int] = set()
         self.by_token: set[int] = set()
+        if settled:
+            self.town.run(self.town.carry(4))
+            self.town.run(self.approve(self.town.lives[SHARING]))
+            self.wait(20.0)
+            self.town.run(self.town.carry(12))
 
     # What happens -----------------------------------------------------------------------------
 
@@ -49,6 +55,14 @@ class Lives(RuleBasedStateMachine):
             self.town.run((self.town.bring_down if down else self.town.bring_up)(letter, not lose))
         elif lose:
             queue.remove(letter)
+
+    @rule(down=st.booleans(), place=st.integers(0, 63))
+    def replay(self, down: bool, place: int) -> None:
+        """Something that passed before passes again."""
+        passed = self.town.post.passed_down if down else self.town.post.passed_up
+        if passed:
+            letter = passed[-1 - place % len(passed)]
+            self.town.run((self.town.bring_down if down else self.town.bring_up)(letter, True))
 
     @rule(seconds=st.sampled_from([2.0, 5.0, 20.0, 61.0, 301.0]))
     def wait(self, seconds: float) -> None:
@@ -98,13 +112,17 @@ class Lives(RuleBasedStateMachine):
         if self.town.lives[number].stopped:
             self.town.run(self.town.lives[number].boot(retry=True))
 
-    @rule(number=lives)
-    def device_sends(self, number: int) -> None:
-        self.town.run(self.town.lives[number].send())
+    @rule()
+    def devices_send(self) -> None:
+        """Each that can."""
+        for life in self.town.lives:
+            self.town.run(life.send())
 
-    @rule(number=lives)
-    def hub_commands(self, number: int) -> None:
-        self.town.run(self.town.command(self.town.lives[number]))
+    @rule()
+    def hub_commands(self) -> None:
+        """Each that is onboard."""
+        for life in self.town.lives:
+            self.town.run(self.town.command(life))
 
     async def approve(self, life: Life) -> None:
         if self.town.hub is None or life.thumbprint is None:
