@@ -99,7 +99,7 @@ class Post(MemoryBroker):
         if self._on_publish is None:
             return
         self.waiting += 1
-        self.passed_up = [*self.passed_up, letter][-4 * KEPT :]
+        self.passed_up = [*self.passed_up, letter][-KEPT:]
         acknowledged: list[bool] = []
 
         def acknowledge() -> None:
@@ -114,7 +114,7 @@ class Post(MemoryBroker):
 
     def bring_down(self, letter: Letter, keep: bool = False) -> None:
         """To whoever listens there."""
-        self.passed_down = [*self.passed_down, letter][-4 * KEPT :]
+        self.passed_down = [*self.passed_down, letter][-KEPT:]
         if not keep:
             self.down.remove(letter)
         self._count()

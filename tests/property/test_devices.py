@@ -56,12 +56,11 @@ class Lives(RuleBasedStateMachine):
         elif lose:
             queue.remove(letter)
 
-    @rule(down=st.booleans(), place=st.integers(0, 63))
-    def replay(self, down: bool, place: int) -> None:
-        """Something that passed before passes again."""
+    @rule(down=st.booleans())
+    def replay(self, down: bool) -> None:
+        """What passed before passes again, latest first."""
         passed = self.town.post.passed_down if down else self.town.post.passed_up
-        if passed:
-            letter = passed[-1 - place % len(passed)]
+        for letter in reversed(passed):
             self.town.run((self.town.bring_down if down else self.town.bring_up)(letter, True))
 
     @rule(seconds=st.sampled_from([2.0, 5.0, 20.0, 61.0, 301.0]))
@@ -208,6 +207,8 @@ class Lives(RuleBasedStateMachine):
             device = life.device
             if town.hub is None or device is None or device.device_id is None or device.state != "active":
                 return False
+            if device._session is None or not device._session.confirmed:
+                return False  # it has not heard the hub since its last boot
             return bool(town.run(town.hub.key(device.device_id, "any")) == device.key("any"))
         # Who has nothing to say is not told: the hub answers what it hears.
         town.run(life.send())
