@@ -28,6 +28,13 @@ $(VENV)/test.stamp: $(VENV)/made pyproject.toml constraints.txt
 	@$(PIP) install --constraint constraints.txt --editable ".[device,flash,hub,qkd,oqs,test]"
 	@touch $(VENV)/run.stamp $@
 
+# Beside the environment and not in it: they are named like modules of the standard library.
+STUBS := .build/stubs
+$(STUBS)/stamp: $(VENV)/test.stamp
+	@rm -rf $(STUBS)
+	@$(PIP) install --constraint constraints.txt --no-deps --target $(STUBS) micropython-esp32-stubs micropython-stdlib-stubs
+	@touch $@
+
 demo: $(VENV)/run.stamp ## a hub, a broker and a fleet on this machine
 	@$(RUN) examples/demo/run.py
 
@@ -35,10 +42,11 @@ test: $(VENV)/test.stamp ## every test, MicroPython included
 	@tests/machine_setup.sh
 	@$(RUN) -m pytest
 
-check: $(VENV)/test.stamp ## lint, formatting, types, and that every chip family can compile the shared files
+check: $(VENV)/test.stamp $(STUBS)/stamp ## lint, formatting, types, and that every chip family can compile the shared files
 	@$(RUN) -m ruff check $(PRESENT)
 	@$(RUN) -m ruff format --check $(PRESENT)
 	@$(RUN) -m mypy $(wildcard sdk hub firmware_micropython/handfast_micropython)
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(RUN) -m pyright
 	@$(RUN) tests/compile_for_boards.py
 
 format: $(VENV)/test.stamp ## put the sources into the house's format

@@ -2,10 +2,13 @@
 
 from handfast.core.cbor import decode, encode
 from handfast.core.errors import DecodeError, KeystoreError, LocalError
+from handfast.core.suites import DEFAULT_SUITES
 from handfast.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from handfast.ports import Keystore
 
 NAME = "configuration"
@@ -36,7 +39,7 @@ def save(keystore: "Keystore", values: "dict[str, object]") -> None:
     keystore.save(NAME, encode(values))
 
 
-def load(keystore: "Keystore") -> "dict[str, object]":
+def load(keystore: "Keystore") -> "dict[str, Any]":
     """Every entry with its value; LocalError when nothing is stored, KeystoreError when it is damaged."""
     stored = keystore.load(NAME)
     if stored is None:
@@ -53,7 +56,9 @@ def load(keystore: "Keystore") -> "dict[str, object]":
 def settings(keystore: "Keystore") -> Settings:
     """The settings of the device out of the configuration; LocalError for suites that do not go together."""
     values = load(keystore)
-    chosen: "dict[str, object]" = {key: values[key] for key in ("firmware", "hardware", "packet_limit")}
-    if values["suites"]:
-        chosen["suites"] = tuple(values["suites"])  # type: ignore[arg-type]
-    return Settings(**chosen)  # type: ignore[arg-type]
+    return Settings(
+        suites=tuple(values["suites"]) or DEFAULT_SUITES,
+        firmware=values["firmware"],
+        hardware=values["hardware"],
+        packet_limit=values["packet_limit"],
+    )

@@ -11,6 +11,8 @@ from handfast_micropython.serial_port import SerialPort
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from handfast_micropython.mqtt import Streams
 
 PREFIX = "uart:"
@@ -39,8 +41,9 @@ class SerialBroker:
         self._used = True
         port = SerialPort(self._name, self._baud)
         port.discard()
-        line = Line(port)
-        return line, line  # type: ignore[return-value]
+        # To a MqttLink a stream is what has these methods.
+        line: "Any" = Line(port)
+        return line, line
 
 
 class Line:

@@ -87,7 +87,7 @@ def test_a_board_is_flashed_admitted_and_heard(
             if way == "claim code":
                 hub_says(hub, "approve", said["claim_code"])
             first = json.loads(hub_says(hub, "listen", "--after", "0", "--count", "1", "--json"))
-            assert bytes.fromhex(first["data"]).startswith(b"up ")
+            assert bytes.fromhex(first["data"]).endswith(b" bytes of memory are free")
             [device] = json.loads(hub_says(hub, "devices", "--json"))
             assert device["thumbprint"] == said["thumbprint"]
 
