@@ -146,7 +146,7 @@ def listen(
 
     def show(channel: str, data: bytes) -> None:
         if json:
-            terminal.show_json({"channel": channel, "data": data})
+            terminal.show_json({"channel": channel, "data": data}, indent=None)
         else:
             typer.echo(f"{channel}  {data.decode('utf-8', 'backslashreplace')}")
 

@@ -1,7 +1,6 @@
 """handfast flash: from a board with stock MicroPython to a device that an operator can admit."""
 
 import getpass
-import json
 import os
 import sys
 import urllib.parse
@@ -83,7 +82,7 @@ def flash(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     baud: Annotated[int, typer.Option("--baud", min=1200, help="Of the serial line.")] = 115_200,
-    json_: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
+    json: terminal.JsonLines = False,
 ) -> None:
     """Bring handfast onto a board with MicroPython, and make it a device of a hub.
 
@@ -104,7 +103,7 @@ def flash(
             {"hub": hub, "token": token, "name": name, "wifi": wifi, "reset": reset},
             {"broker": broker, "qrng": qrng, "period": period},
             yes,
-            json_,
+            json,
         )
     )
 
@@ -133,13 +132,12 @@ def _flash(
             watch.close()
             _ask(f"Erase the identity and all keys of this {answer.machine} for good?")
 
-    watch = Watch()
+    watch = Watch(quiet=as_json)
     try:
         with RawRepl(port, baud) as repl:
             made = flashing.flash(repl, wishes, watch, confirm)
     except KeyboardInterrupt:
-        watch.close()
-        typer.echo("stopped; what is on the board is whole, and the same command goes on", err=True)
+        watch.note("stopped; the same command goes on where this one ended")
         raise
     finally:
         watch.close()
@@ -238,8 +236,7 @@ def _ask(question: str) -> None:
 
 def _show(made: dict[str, Any], port: str, token: bool, as_json: bool) -> None:
     if as_json:
-        shown = {key: value.hex() if isinstance(value, bytes) else value for key, value in made.items()}
-        typer.echo(json.dumps({"port": port, **shown}, ensure_ascii=False))
+        terminal.show_json({"port": port, **made}, indent=None)
         return
     typer.echo(f"thumbprint  {made['thumbprint'].hex()}\nclaim code  {made['claim_code']}")
     terminal.show_qr(made["claim_code"])
@@ -252,13 +249,16 @@ def _show(made: dict[str, Any], port: str, token: bool, as_json: bool) -> None:
 
 
 class Watch:
-    """The progress on standard error: a bar for who looks at a terminal, else a line for each step."""
+    """The progress on standard error: a bar for who looks at a terminal, else a line for each step.
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    `quiet`: a program listens; it is told of the end alone.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        if self._console.is_terminal:
+        if self._console.is_terminal and not quiet:
             columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
             self._bar = Progress(*columns, console=self._console)
             self._bar.start()
@@ -266,7 +266,7 @@ class Watch:
     def step(self, text: str, total: int = 0) -> None:
         """The step before is done."""
         if self._bar is None:
-            typer.echo(text, err=True)
+            terminal.note(text)
             return
         self._finish()
         self._task = self._bar.add_task(text, total=total or None)
@@ -279,7 +279,7 @@ class Watch:
     def note(self, text: str) -> None:
         """A line of its own."""
         if self._bar is None:
-            typer.echo(text, err=True)
+            terminal.note(text)
         else:
             self._console.print(text, markup=False)
 

@@ -134,9 +134,9 @@ def number() -> str:
         return "(not installed)"
 
 
-def show_json(value: object) -> None:
-    """One JSON value on standard output; bytes become hex."""
-    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+def show_json(value: object, indent: int | None = 2) -> None:
+    """One JSON value on standard output, on one line without `indent`; bytes become hex."""
+    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=indent))
 
 
 def show_qr(text: str) -> None:
