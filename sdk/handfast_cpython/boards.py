@@ -44,6 +44,9 @@ ARCHITECTURES = {
 # What the firmware cannot do without, as (module, name in it).
 NEEDED = (("asyncio", "StreamReader"), ("hashlib", "sha256"), ("os", "urandom"), ("binascii", "a2b_base64"))
 
+# Where the file system may be mounted; None for nowhere.
+HOMES = ("", "/flash", None)
+
 # Runs on a bare board, so it uses nothing but what MicroPython itself has.
 QUESTION = """
 import gc, os, sys
@@ -113,21 +116,21 @@ class Answer(NamedTuple):
 
 def understand(value: object) -> Answer:
     """What `QUESTION` printed; LinkError when a board would not have said that."""
-    fields = Answer.__annotations__
-    if not isinstance(value, dict) or value.keys() != fields.keys():
-        raise LinkError(
-            "the board should say what it is, but its answer is something else; reset it and try again"
-        )
-    answer = Answer(**value)
-    whole = all(type(getattr(answer, name)) is int for name in ("mpy", "block", "free", "memory"))
-    texts = all(
-        isinstance(text, str) for text in (answer.platform, answer.version, answer.machine, answer.home or "")
-    )
-    if not whole or not texts or not isinstance(answer.missing, list):
-        raise LinkError(
-            "the board should say what it is, but its answer is something else; reset it and try again"
-        )
-    return answer._replace(machine=printable(answer.machine), block=max(answer.block, 1))
+    if isinstance(value, dict) and value.keys() == set(Answer._fields):
+        answer = Answer(**value)
+        numbers = (answer.mpy, answer.block, answer.free, answer.memory)
+        texts = (answer.platform, answer.version, answer.machine)
+        if (
+            all(type(number) is int and number >= 0 for number in numbers)
+            and all(isinstance(text, str) for text in texts)
+            and answer.home in HOMES
+            and isinstance(answer.missing, list)
+            and all(name in [module for module, _ in NEEDED] for name in answer.missing)
+        ):
+            platform, version, machine = map(printable, texts)
+            block = max(answer.block, 1)
+            return answer._replace(platform=platform, version=version, machine=machine, block=block)
+    raise LinkError("the board should say what it is, but its answer is something else; reset it, try again")
 
 
 def printable(text: str) -> str:

@@ -41,9 +41,13 @@ class RawRepl:
             ) from None
         self._port = port
         self._transport: Any = None
-        with self._translated(f"the port {port} does not open; is the board connected, and may you use it?"):
-            self._transport = SerialTransport(port, baudrate=baud, timeout=SILENCE)
-            self._transport.serial.write_timeout = SILENCE
+        closed = f"the port {port} does not open; is the board connected, and may you use it?"
+        try:
+            with self._translated(closed):
+                self._transport = SerialTransport(port, baudrate=baud, timeout=SILENCE)
+                self._transport.serial.write_timeout = SILENCE
+        except LinkTimeout:
+            raise LinkClosed(closed) from None
         try:
             self._enter()
         except BaseException:
