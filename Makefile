@@ -71,7 +71,7 @@ firmware: $(VENV)/test.stamp ## the MicroPython for the tests and for an emulate
 lock: ## write constraints.txt anew from the newest versions
 	@rm -rf .build/lock
 	@$(PYTHON) -m venv .build/lock
-	@.build/lock/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[device,flash,hub,qkd,oqs,test]"
+	@.build/lock/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[device,flash,hub,qkd,oqs,stubs,test]"
 	@{ echo "# Written by make lock; versions only, so that every package index will do."; \
 	  .build/lock/bin/python -m pip --disable-pip-version-check freeze --exclude-editable; } > constraints.txt
 	@echo "constraints.txt: $$(grep -c == constraints.txt) versions"

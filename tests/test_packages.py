@@ -2,7 +2,9 @@
 
 import http.server
 import subprocess
+import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,36 @@ def test_a_board_gets_one_of_each_pair_of_twins(architecture: str) -> None:
         if name.endswith("_bytecode.py"):
             assert name.replace("_bytecode", "_viper") not in viper
     assert not any(name.endswith("_native.py") for name in names)
+
+
+def test_an_installed_wheel_compiles_the_same_firmware(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(tmp_path / "site")
+    assert not (tmp_path / "site" / "handfast_micropython").exists()
+    program = (
+        "import hashlib; from handfast_cpython import firmware\n"
+        "print(firmware.__file__)\n"
+        "made = firmware.compiled('armv6m', lambda count: None)\n"
+        "print(hashlib.sha256(repr(sorted(made.items())).encode()).hexdigest())"
+    )
+    said = []
+    for place in (tmp_path / "site", ROOT / "sdk"):
+        paths = {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=paths,
+            cwd=tmp_path,
+        )
+        file, digest = done.stdout.split()
+        assert file.startswith(str(place))
+        said.append(digest)
+    assert said[0] == said[1]
 
 
 class Folder:

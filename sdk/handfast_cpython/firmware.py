@@ -21,7 +21,7 @@ LEFT_OUT = (
     "handfast/testing/",
 )
 # In a wheel the firmware is data of this package: on a CPython machine nobody could import it.
-PLACES = (Path(__file__).parents[2] / "firmware_micropython", Path(__file__).parent / "firmware")
+PLACES = (Path(__file__).parents[2] / "firmware_micropython", Path(__file__).parent / "board_files")
 MAIN = "default_main.py"
 BYTECODE = "bytecode"
 VIPER, TWIN, NATIVE = "_viper.py", "_bytecode.py", "_native.py"
