@@ -5,6 +5,7 @@ with a package list of its own (no root, nothing is installed). What is built is
 until its recipe changes.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -30,10 +31,14 @@ def built(product: str, recipe: str, port: Path, tools: Sequence[str], variables
     """
     own = os.environ.get("MICROPYTHON_DIR")
     folder = CACHE / hashlib.sha256(f"{recipe}{own or SUITE}".encode()).hexdigest()[:12]
-    # A checkout may have changed since; make finds out.
-    if own or not (folder / product).exists():
-        source = micropython_source()
-        _make(source, source / port, folder, folder / product, tools, variables)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        # Two makes in one folder spoil it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # A checkout may have changed since; make finds out.
+        if own or not (folder / product).exists():
+            source = micropython_source()
+            _make(source, source / port, folder, folder / product, tools, variables)
     return folder / product
 
 

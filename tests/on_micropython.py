@@ -6,6 +6,7 @@ The interpreter is $MICROPYTHON, else a unix port built from source (firmware_mi
 npm's build for node. With CI set only the first two will do.
 """
 
+import ast
 import os
 import re
 import shutil
@@ -29,6 +30,13 @@ def test_files() -> list[Path]:
     """Every test file that runs on both interpreters."""
     folders = [ROOT / "tests" / name for name in ("core", "shell", "firmware")]
     return sorted(path for folder in folders for path in folder.glob("test_*.py"))
+
+
+def written(path: Path) -> int:
+    """How many tests the file has, as far as its source says."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    body = ast.parse(path.read_text()).body
+    return sum(isinstance(node, kinds) and node.name.startswith("test_") for node in body)
 
 
 def interpreter(bits: int = 64) -> list[str]:
@@ -60,6 +68,11 @@ def _node() -> list[str]:
         npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), NPM_PACKAGE]
         subprocess.run(npm, check=True, capture_output=True)
     return ["node", str(ROOT / "tests" / "micropython_in_node.mjs")]
+
+
+def call_line(call: tuple[object, ...]) -> str:
+    """A call of the Crypto port as firmware/crypto_calls.py reads it."""
+    return " ".join([part.hex() or "-" if isinstance(part, bytes) else str(part) for part in call])
 
 
 def run(command: list[str], path: Path) -> tuple[int, int, str]:

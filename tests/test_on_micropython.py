@@ -1,6 +1,5 @@
 """Every file of tests/core, tests/shell and tests/firmware once more, under MicroPython."""
 
-import ast
 from pathlib import Path
 
 import on_micropython
@@ -44,27 +43,20 @@ def native(request: pytest.FixtureRequest) -> list[str]:
         pytest.skip(f"32-bit MicroPython: {error}")
 
 
-def written(path: Path) -> int:
-    """How many tests the file has, as far as its source says."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    body = ast.parse(path.read_text()).body
-    return sum(isinstance(node, kinds) and node.name.startswith("test_") for node in body)
-
-
 @pytest.mark.parametrize("path", on_micropython.test_files(), ids=lambda path: path.stem)
 def test_under_micropython(path: Path, command: list[str]) -> None:
     if command[0] == "node" and path.relative_to(on_micropython.ROOT).as_posix() in NEED_A_GENERATOR:
         pytest.skip("npm's MicroPython has no os.urandom")
     passed, failed, said = on_micropython.run(command, path)
     assert failed == 0, said
-    assert passed == written(path), "a test did not run:\n" + said
+    assert passed == on_micropython.written(path), "a test did not run:\n" + said
 
 
 @pytest.mark.parametrize("path", CRYPTO_FILES, ids=lambda path: path.stem)
 def test_with_kernels_in_c(path: Path, native: list[str]) -> None:
     passed, failed, said = on_micropython.run(native, path)
     assert failed == 0, said
-    assert passed == written(path), "a test did not run:\n" + said
+    assert passed == on_micropython.written(path), "a test did not run:\n" + said
 
 
 def test_a_test_that_fails_under_micropython_is_seen(command: list[str]) -> None:

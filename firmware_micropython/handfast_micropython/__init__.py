@@ -15,9 +15,9 @@ main                                              what runs at boot
 
 import gc
 
-# Collect whenever an eighth of the heap was taken, from the first import on. Else the first collection comes
+# Collect whenever this part of the heap was taken, from the first import on. Else the first collection comes
 # when the heap is full, and what lives long lies everywhere between what does not: nothing large finds a
-# place again. Part of the heap and no number, for a collection costs as much as the heap is large.
+# place again. A part and no number of bytes, for a collection costs as much as the heap is large.
 PART = 8
 
 if hasattr(gc, "threshold"):

@@ -102,8 +102,8 @@ async def run(
             await board.entropy.restart()
         except (LinkError, KeystoreError) as error:
             say(error.detail)
-        except MemoryError:
-            say("the memory is full; starting again")
+        except MemoryError as error:
+            say("the memory is full: %s; starting again" % error)
         gc.collect()
         if board.clock.now() - began > LONGEST_PAUSE:
             pause = FIRST_PAUSE

@@ -1,6 +1,5 @@
 """handfast as .mpy files in the file system of an emulated board, as a flashed board has it."""
 
-import os
 import subprocess
 from pathlib import Path
 

@@ -6,6 +6,7 @@ UART2 to a quantum module; the prompt is at our pipe.
 
 import contextlib
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -30,10 +31,12 @@ MARK = "answer "
 
 
 def image(board: str = "an385", bare: bool = False) -> Path:
-    """The firmware; the test is skipped where it cannot be built."""
+    """The firmware; outside CI the test is skipped where it cannot be built."""
     try:
         return firmware(board, bare)
     except BuildError as error:
+        if os.environ.get("CI"):
+            raise
         pytest.skip(f"no firmware: {error}")
 
 

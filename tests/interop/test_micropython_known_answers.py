@@ -54,10 +54,7 @@ def answers(machine: tuple[str, int]) -> Answers:
         pytest.skip(f"32-bit MicroPython: {error}")
 
     def ask(calls: list[tuple[object, ...]]) -> list[object]:
-        lines = [
-            " ".join([part.hex() or "-" if isinstance(part, bytes) else str(part) for part in call])
-            for call in calls
-        ]
+        lines = [on_micropython.call_line(call) for call in calls]
         program = [*command, "tests/firmware/crypto_calls.py", ".", tier]
         done = subprocess.run(
             program,

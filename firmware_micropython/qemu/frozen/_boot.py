@@ -20,6 +20,7 @@ def mount(flash: "emulator.Flash") -> None:
         print("the flash holds no file system that can be read:", error)
 
 
+sys.path.append("/lib")
 try:
     mount(emulator.Flash())
     # As on stock boards, so that tools which install packages find their place.

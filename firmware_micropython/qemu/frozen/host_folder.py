@@ -20,7 +20,13 @@ class HostFolder:
 
     def ilistdir(self, path: str) -> "Iterator[tuple[str, int, int, int]]":
         """What a folder holds, as far as the file of the option listing= knows: the host lists none."""
-        path = path.strip("/") + "/" if path.strip("/") else ""
+        parts: "list[str]" = []
+        for part in path.strip("/").split("/"):
+            if part == "..":
+                parts.pop()
+            elif part:
+                parts.append(part)
+        path = "".join([part + "/" for part in parts])
         found = {}
         for line in emulator.read(emulator.option("listing")).decode().split("\n"):
             if line and line.startswith(path):
