@@ -85,72 +85,119 @@ def pack(at: int, index: int, out, number):
 
 
 @micropython.viper
-def add(index: int, carry: int, out, left, right):
-    """left + right."""
-    o = ptr32(out)
-    a = ptr32(left)
-    b = ptr32(right)
-    index = 0
+def sum_and_difference(carry: int, a: ptr32, b: ptr32, total, difference):
+    """a + b, and a - b + 64 p: its limbs are 15168 and then 16382, so that none falls below 0."""
+    o = ptr32(total)
+    turn = 0
     carry = 0
-    while index < 20:
-        carry = carry + a[index] + b[index]
-        o[index] = carry & 8191
+    while turn < 4:
+        carry = carry + a[0] + b[0]
+        o[0] = carry & 8191
         carry = carry >> 13
-        index += 1
+        carry = carry + a[1] + b[1]
+        o[1] = carry & 8191
+        carry = carry >> 13
+        carry = carry + a[2] + b[2]
+        o[2] = carry & 8191
+        carry = carry >> 13
+        carry = carry + a[3] + b[3]
+        o[3] = carry & 8191
+        carry = carry >> 13
+        carry = carry + a[4] + b[4]
+        o[4] = carry & 8191
+        carry = carry >> 13
+        a = ptr32(int(a) + 20)
+        b = ptr32(int(b) + 20)
+        o = ptr32(int(o) + 20)
+        turn += 1
+    o = ptr32(total)
     o[0] = o[0] + carry * 608
-
-
-@micropython.viper
-def subtract(index: int, carry: int, out, left, right):
-    """left - right + 64 p; 64 p written with limbs of 15168 and then 16382, so that none falls below 0."""
-    o = ptr32(out)
-    a = ptr32(left)
-    b = ptr32(right)
-    index = 0
+    a = ptr32(int(a) - 80)
+    b = ptr32(int(b) - 80)
+    o = ptr32(difference)
     carry = 15168 - 16382
-    while index < 20:
-        carry = carry + 16382 + a[index] - b[index]
-        o[index] = carry & 8191
+    while turn < 8:
+        carry = carry + 16382 + a[0] - b[0]
+        o[0] = carry & 8191
         carry = carry >> 13
-        index += 1
+        carry = carry + 16382 + a[1] - b[1]
+        o[1] = carry & 8191
+        carry = carry >> 13
+        carry = carry + 16382 + a[2] - b[2]
+        o[2] = carry & 8191
+        carry = carry >> 13
+        carry = carry + 16382 + a[3] - b[3]
+        o[3] = carry & 8191
+        carry = carry >> 13
+        carry = carry + 16382 + a[4] - b[4]
+        o[4] = carry & 8191
+        carry = carry >> 13
+        a = ptr32(int(a) + 20)
+        b = ptr32(int(b) + 20)
+        o = ptr32(int(o) + 20)
+        turn += 1
+    o = ptr32(difference)
     o[0] = o[0] + carry * 608
 
 
 @micropython.viper
-def add_121665_times(index: int, carry: int, out, left, right):
-    """left + 121665 * right: the a24 of RFC 7748 section 5."""
+def add_121665_times(carry: int, a: ptr32, b: ptr32, out):
+    """a + 121665 * b: the a24 of RFC 7748 section 5."""
     o = ptr32(out)
-    a = ptr32(left)
-    b = ptr32(right)
-    index = 0
+    turn = 0
     carry = 0
-    while index < 20:
-        carry = carry + a[index] + b[index] * 121665
-        o[index] = carry & 8191
+    while turn < 4:
+        carry = carry + a[0] + b[0] * 121665
+        o[0] = carry & 8191
         carry = carry >> 13
-        index += 1
+        carry = carry + a[1] + b[1] * 121665
+        o[1] = carry & 8191
+        carry = carry >> 13
+        carry = carry + a[2] + b[2] * 121665
+        o[2] = carry & 8191
+        carry = carry >> 13
+        carry = carry + a[3] + b[3] * 121665
+        o[3] = carry & 8191
+        carry = carry >> 13
+        carry = carry + a[4] + b[4] * 121665
+        o[4] = carry & 8191
+        carry = carry >> 13
+        a = ptr32(int(a) + 20)
+        b = ptr32(int(b) + 20)
+        o = ptr32(int(o) + 20)
+        turn += 1
+    o = ptr32(out)
     carry = carry * 608
-    index = 0
-    while index < 3:
-        carry = carry + o[index]
-        o[index] = carry & 8191
+    turn = 0
+    while turn < 3:
+        carry = carry + o[turn]
+        o[turn] = carry & 8191
         carry = carry >> 13
-        index += 1
+        turn += 1
     o[3] = o[3] + carry
 
 
 @micropython.viper
-def swap(index: int, change: int, left, right, bit: int):
+def swap(a: ptr32, b: ptr32, bit: int):
     """Exchange two pairs of numbers, 40 words, when `bit` is 1."""
-    a = ptr32(left)
-    b = ptr32(right)
     mask = 0 - bit
-    index = 0
-    while index < 40:
-        change = (a[index] ^ b[index]) & mask
-        a[index] = a[index] ^ change
-        b[index] = b[index] ^ change
-        index += 1
+    turn = 0
+    while turn < 10:
+        change = (a[0] ^ b[0]) & mask
+        a[0] = a[0] ^ change
+        b[0] = b[0] ^ change
+        change = (a[1] ^ b[1]) & mask
+        a[1] = a[1] ^ change
+        b[1] = b[1] ^ change
+        change = (a[2] ^ b[2]) & mask
+        a[2] = a[2] ^ change
+        b[2] = b[2] ^ change
+        change = (a[3] ^ b[3]) & mask
+        a[3] = a[3] ^ change
+        b[3] = b[3] ^ change
+        a = ptr32(int(a) + 16)
+        b = ptr32(int(b) + 16)
+        turn += 1
 
 
 @micropython.viper
@@ -167,7 +214,7 @@ def multiply(index: int, at: int, out, left, right, work):
     _product(left, right, 0, 0, work, 0)
     _product(left, right, 10, 10, work, 20)
     _product(work, work, 60, 70, work, 40)
-    _fold(0, 0, out, work)
+    _fold(0, work, out)
 
 
 @micropython.viper
@@ -182,38 +229,76 @@ def square(index: int, at: int, out, number, work):
     _square(number, 0, 0, work, 0)
     _square(number, 0, 10, work, 20)
     _square(work, 0, 60, work, 40)
-    _fold(0, 0, out, work)
+    _fold(0, work, out)
 
 
 @micropython.viper
-def _fold(index: int, carry: uint, out, work):
-    # low + (middle - low - high) * 2^130 + high * 2^260, where all three are 19 columns without carries.
-    o = ptr32(out)
-    w = ptr32(work)
-    index = 0
-    while index < 19:
-        w[index + 40] = w[index + 40] - w[index] - w[index + 20]
-        index += 1
-    index = 0
-    while index < 19:
-        w[index + 10] = w[index + 10] + w[index + 40]
-        index += 1
+def _fold(carry: uint, w: ptr32, out):
+    # low + (middle - low - high) * 2^130 + high * 2^260, where all three are 20 columns without carries.
+    turn = 0
+    while turn < 4:
+        w[40] = w[40] - w[0] - w[20]
+        w[41] = w[41] - w[1] - w[21]
+        w[42] = w[42] - w[2] - w[22]
+        w[43] = w[43] - w[3] - w[23]
+        w[44] = w[44] - w[4] - w[24]
+        w = ptr32(int(w) + 20)
+        turn += 1
+    w = ptr32(int(w) - 40)
+    while turn < 8:
+        w[0] = w[0] + w[30]
+        w[1] = w[1] + w[31]
+        w[2] = w[2] + w[32]
+        w[3] = w[3] + w[33]
+        w[4] = w[4] + w[34]
+        w = ptr32(int(w) + 20)
+        turn += 1
+    w = ptr32(int(w) - 120)
     carry = uint(0)
-    index = 0
-    while index < 40:
-        carry = carry + uint(w[index])
-        w[index] = carry & 8191
+    while turn < 16:
+        carry = carry + uint(w[0])
+        w[0] = carry & 8191
         carry = carry >> 13
-        index += 1
+        carry = carry + uint(w[1])
+        w[1] = carry & 8191
+        carry = carry >> 13
+        carry = carry + uint(w[2])
+        w[2] = carry & 8191
+        carry = carry >> 13
+        carry = carry + uint(w[3])
+        w[3] = carry & 8191
+        carry = carry >> 13
+        carry = carry + uint(w[4])
+        w[4] = carry & 8191
+        carry = carry >> 13
+        w = ptr32(int(w) + 20)
+        turn += 1
+    w = ptr32(int(w) - 80)
     # A number may be a little above 2^260, and then its square has a bit more than 40 limbs.
-    w[39] = w[39] + (carry << 13)
+    w[19] = w[19] + (carry << 13)
+    w = ptr32(int(w) - 80)
+    o = ptr32(out)
     carry = uint(0)
-    index = 0
-    while index < 20:
-        carry = carry + uint(w[index]) + uint(w[index + 20]) * 608
-        o[index] = carry & 8191
+    while turn < 20:
+        carry = carry + uint(w[0]) + uint(w[20]) * 608
+        o[0] = carry & 8191
         carry = carry >> 13
-        index += 1
+        carry = carry + uint(w[1]) + uint(w[21]) * 608
+        o[1] = carry & 8191
+        carry = carry >> 13
+        carry = carry + uint(w[2]) + uint(w[22]) * 608
+        o[2] = carry & 8191
+        carry = carry >> 13
+        carry = carry + uint(w[3]) + uint(w[23]) * 608
+        o[3] = carry & 8191
+        carry = carry >> 13
+        carry = carry + uint(w[4]) + uint(w[24]) * 608
+        o[4] = carry & 8191
+        carry = carry >> 13
+        w = ptr32(int(w) + 20)
+        o = ptr32(int(o) + 20)
+        turn += 1
+    o = ptr32(out)
     carry = carry * 608 + uint(o[0])
     o[0] = carry & 8191
     o[1] = uint(o[1]) + (carry >> 13)

@@ -5,12 +5,11 @@ The sequence of operations is the same for every scalar. Every secret bit goes t
 
 from handfast_micropython import scratch
 from handfast_micropython.x25519_field_viper import (
-    add,
     add_121665_times,
     multiply,
     pack,
     square,
-    subtract,
+    sum_and_difference,
     swap,
     unpack,
 )
@@ -41,26 +40,23 @@ def _ladder(scalar: bytes, u: bytes, words: "memoryview[int]") -> bytes:
             bit = 1
         elif position < 3:
             bit = 0
-        swap(0, 0, second, third, swapped ^ bit)
+        swap(second, third, swapped ^ bit)
         swapped = bit
-        add(0, 0, a, x_2, z_2)
-        subtract(0, 0, b, x_2, z_2)
-        add(0, 0, c, x_3, z_3)
-        subtract(0, 0, d, x_3, z_3)
+        sum_and_difference(0, x_2, z_2, a, b)
+        sum_and_difference(0, x_3, z_3, c, d)
         multiply(0, 0, d, d, a, work)
         multiply(0, 0, c, c, b, work)
-        add(0, 0, x_3, d, c)
+        sum_and_difference(0, d, c, x_3, z_3)
         square(0, 0, x_3, x_3, work)
-        subtract(0, 0, z_3, d, c)
         square(0, 0, z_3, z_3, work)
         multiply(0, 0, z_3, z_3, x_1, work)
         square(0, 0, a, a, work)
         square(0, 0, b, b, work)
         multiply(0, 0, x_2, a, b, work)
-        subtract(0, 0, b, a, b)
-        add_121665_times(0, 0, a, a, b)
-        multiply(0, 0, z_2, b, a, work)
-    swap(0, 0, second, third, swapped)
+        sum_and_difference(0, a, b, c, d)
+        add_121665_times(0, a, d, a)
+        multiply(0, 0, z_2, d, a, work)
+    swap(second, third, swapped)
     _invert(z_2, work, a, b, c)
     multiply(0, 0, x_2, x_2, z_2, work)
     out = bytearray(32)

@@ -25,8 +25,8 @@ from micropython_build import BuildError, micropython_source  # noqa: E402
 CACHE = ROOT / ".build" / "native"
 NAME = "handfast_native.mpy"
 # Freestanding: the firmware exports no libc, so the compiler must not invent calls of memset or memcpy.
-# Without the scheduler before register allocation: it moves loads up until there are no registers left for
-# them, and a multiplication of X25519 takes a third more.
+# Without the scheduler before register allocation: it moves loads up until there are no registers left
+# for them, and a multiplication of X25519 takes a third more.
 FLAGS = (
     *("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-DNDEBUG"),
     *("-ffreestanding", "-fno-tree-loop-distribute-patterns", "-fno-schedule-insns", "-fpic", "-fno-common"),

