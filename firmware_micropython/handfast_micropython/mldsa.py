@@ -28,13 +28,14 @@ _ZEROS = bytes(32)
 def _zetas() -> "array[int]":
     """FIPS 204 appendix B: 1753^BitRev8(k) modulo q."""
     table = array("I", bytes(4 * 256))
-    zeta = 1
-    for power in range(256):
-        index = 0
-        for bit in range(8):
-            index |= (power >> bit & 1) << (7 - bit)
-        table[index] = zeta
-        zeta = zeta * 1753 % Q
+    table[0] = 1
+    # BitRev8(k + half) is BitRev8(k) + 128 / half for k below half, a power of 2.
+    half = 1
+    while half < 256:
+        factor = 1753 ** (128 // half) % Q
+        for index in range(half):
+            table[half + index] = table[index] * factor % Q
+        half *= 2
     return table
 
 

@@ -27,13 +27,16 @@ _ETA_2 = 2
 def _zetas() -> "array[int]":
     """FIPS 203 appendix A: 17^BitRev7(k) in the low half of word k, and its 2^16 / q-fold above."""
     table = array("I", bytes(4 * 128))
-    zeta = 1
-    for power in range(128):
-        index = 0
-        for bit in range(7):
-            index |= (power >> bit & 1) << (6 - bit)
-        table[index] = zeta | (zeta << 16) // _Q << 16
-        zeta = zeta * 17 % _Q
+    table[0] = 1
+    # BitRev7(k + half) is BitRev7(k) + 64 / half for k below half, a power of 2.
+    half = 1
+    while half < 128:
+        factor = 17 ** (64 // half) % _Q
+        for index in range(half):
+            table[half + index] = table[index] * factor % _Q
+        half *= 2
+    for index in range(128):
+        table[index] |= (table[index] << 16) // _Q << 16
     return table
 
 

@@ -1,4 +1,4 @@
-"""X25519 (RFC 7748 section 5) over the arithmetic of x25519_field_viper.
+"""X25519 (RFC 7748 section 5) over the arithmetic of x25519_field_viper and x25519_product_viper.
 
 The sequence of operations is the same for every scalar. Every secret bit goes through `swap`.
 """
@@ -6,13 +6,12 @@ The sequence of operations is the same for every scalar. Every secret bit goes t
 from handfast_micropython import scratch
 from handfast_micropython.x25519_field_viper import (
     add_121665_times,
-    multiply,
     pack,
-    square,
     sum_and_difference,
     swap,
     unpack,
 )
+from handfast_micropython.x25519_product_viper import multiply, square
 
 
 def scalar_multiplication(scalar: bytes, u: bytes) -> bytes:
@@ -44,21 +43,21 @@ def _ladder(scalar: bytes, u: bytes, words: "memoryview[int]") -> bytes:
         swapped = bit
         sum_and_difference(0, x_2, z_2, a, b)
         sum_and_difference(0, x_3, z_3, c, d)
-        multiply(0, 0, d, d, a, work)
-        multiply(0, 0, c, c, b, work)
+        multiply(d, a, d, work)
+        multiply(c, b, c, work)
         sum_and_difference(0, d, c, x_3, z_3)
-        square(0, 0, x_3, x_3, work)
-        square(0, 0, z_3, z_3, work)
-        multiply(0, 0, z_3, z_3, x_1, work)
-        square(0, 0, a, a, work)
-        square(0, 0, b, b, work)
-        multiply(0, 0, x_2, a, b, work)
+        square(x_3, 0, x_3, work)
+        square(z_3, 0, z_3, work)
+        multiply(z_3, x_1, z_3, work)
+        square(a, 0, a, work)
+        square(b, 0, b, work)
+        multiply(a, b, x_2, work)
         sum_and_difference(0, a, b, c, d)
         add_121665_times(0, a, d, a)
-        multiply(0, 0, z_2, d, a, work)
+        multiply(d, a, z_2, work)
     swap(second, third, swapped)
     _invert(z_2, work, a, b, c)
-    multiply(0, 0, x_2, x_2, z_2, work)
+    multiply(x_2, z_2, x_2, work)
     out = bytearray(32)
     pack(0, 0, out, x_2)
     return bytes(out)
@@ -75,36 +74,36 @@ def _invert(
 
     def squared(times: int) -> None:
         for _ in range(times):
-            square(0, 0, run, run, work)
+            square(run, 0, run, work)
 
     # z^2, z^9, z^11 and z^31 = z^(2^5 - 1).
-    square(0, 0, base, z, work)
+    square(z, 0, base, work)
     run[:] = base
     squared(2)
-    multiply(0, 0, run, run, z, work)
-    multiply(0, 0, base, base, run, work)
+    multiply(run, z, run, work)
+    multiply(base, run, base, work)
     kept[:] = run
-    square(0, 0, run, base, work)
-    multiply(0, 0, run, run, kept, work)
+    square(base, 0, run, work)
+    multiply(run, kept, run, work)
     # z^(2^n - 1) for n = 10, 20, 40, 50, 100, 200, 250; z itself holds n = 10 and then n = 50.
     kept[:] = run
     squared(5)
-    multiply(0, 0, run, run, kept, work)
+    multiply(run, kept, run, work)
     z[:] = run
     squared(10)
-    multiply(0, 0, run, run, z, work)
+    multiply(run, z, run, work)
     kept[:] = run
     squared(20)
-    multiply(0, 0, run, run, kept, work)
+    multiply(run, kept, run, work)
     squared(10)
-    multiply(0, 0, run, run, z, work)
+    multiply(run, z, run, work)
     z[:] = run
     squared(50)
-    multiply(0, 0, run, run, z, work)
+    multiply(run, z, run, work)
     kept[:] = run
     squared(100)
-    multiply(0, 0, run, run, kept, work)
+    multiply(run, kept, run, work)
     squared(50)
-    multiply(0, 0, run, run, z, work)
+    multiply(run, z, run, work)
     squared(5)
-    multiply(0, 0, z, run, base, work)
+    multiply(run, base, z, work)
