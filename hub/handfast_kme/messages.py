@@ -84,9 +84,9 @@ def key_request(fields: Mapping[str, Any]) -> KeyRequest:
     )
 
 
-def key_request_query(query: Mapping[str, str], pairs: int) -> KeyRequest:
+def key_request_query(query: Mapping[str, str]) -> KeyRequest:
     """The GET form: only `number` and `size`; BadRequest."""
-    if pairs != len(query) or not set(query) <= {"number", "size"}:
+    if len(set(query)) < len(query) or not set(query) <= {"number", "size"}:
         raise BadRequest("GET takes number and size, each at most once; use POST for anything else")
     return key_request({name: _decimal(name, value) for name, value in query.items()})
 

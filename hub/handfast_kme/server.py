@@ -66,7 +66,7 @@ class Server:
         caller = self._caller(request)
         if request.method == "GET":
             await _no_body(request)
-            query = messages.key_request_query(request.query, len(request.query))
+            query = messages.key_request_query(request.query)
         else:
             query = messages.key_request(await _json(request))
         return _answer(200, await self._delivery.enc_keys(caller, request.match_info["sae"], query))

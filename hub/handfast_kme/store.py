@@ -71,7 +71,7 @@ class Store:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON"):
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_SCHEMA)
-        self._path = path
+        self.path = path
         if only_look:
             return
         with self._transaction() as db:
@@ -82,6 +82,11 @@ class Store:
         """Close the file."""
         with self._lock:
             self._db.close()
+
+    def checkpoint(self) -> None:
+        """Carry what the log holds into the file and empty the log."""
+        with self._lock, _translated(self.path):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # Blocks and cells -------------------------------------------------------------------------------
 
@@ -284,7 +289,7 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _translated(self._path):
+        with self._lock, _translated(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db

@@ -149,6 +149,8 @@ async def running(network: Network, *, line: bool = True) -> AsyncIterator[dict[
 async def until(check: object, seconds: float = 120.0) -> object:
     """Poll `check`, a coroutine function, until it gives something true; TimeoutError."""
     async with asyncio.timeout(seconds):
-        while not (found := await check()):  # type: ignore[operator]  # noqa: ASYNC110 - another process
+        found = await check()  # type: ignore[operator]
+        while not found:
             await asyncio.sleep(0.05)
+            found = await check()  # type: ignore[operator]
         return found
