@@ -188,6 +188,43 @@ def fault(
     )
 
 
+@app.command()
+def plot(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the SVG files go.")],
+    file: Annotated[
+        Path | None, typer.Option("--network", help="Over time too, for each link of this file.")
+    ] = None,
+    pulses: Annotated[int, typer.Option(help="Pulses of a block, over distance.")] = 100_000_000_000,
+) -> None:
+    """Draw QBER and key rate over distance, from formulas, and over time, from what the links did."""
+    from handfast_kme.optics import Optics
+    from handfast_kme.plot import over_distance, over_time
+
+    plots = dict(
+        zip(("key-rate-over-distance", "qber-over-distance"), over_distance(Optics(), pulses), strict=True)
+    )
+    try:
+        if file is not None:
+            from handfast_kme.installed import Folder
+            from handfast_kme.store import Store
+
+            network = _load(file)
+            for link in network.provider_link:
+                alice, _ = network.ends(link)
+                store = Store(Folder(network.group.folder).store(alice.name), only_look=True)
+                made = over_time(link.name, store.history(link.name))
+                store.close()
+                plots |= {f"key-rate-{link.name}": made[0], f"qber-{link.name}": made[1]}
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in plots.items():
+            (out / f"{name}.svg").write_text(content)
+            typer.echo(str(out / f"{name}.svg"))
+    except Error as error:
+        fail(error)
+    except OSError as error:
+        fail(LocalError(f"cannot write the plots: {error}"))
+
+
 def _load(file: Path) -> "Network":
     from handfast_kme.network import load_network
 
