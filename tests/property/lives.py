@@ -287,7 +287,7 @@ class Town:
 
     def _hub_works(self) -> bool:
         hub = self.hub
-        return hub is not None and bool(hub._traffic._tasks or hub._sessions._tasks)
+        return hub is not None and bool(hub._traffic._tasks or hub._sessions._deciding)
 
     async def start(self, sharing: int, others: int) -> None:
         """A hub; `sharing` devices with one token for one of them, `others` that wait for an operator."""
