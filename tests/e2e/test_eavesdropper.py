@@ -16,6 +16,7 @@ from typing import NamedTuple
 import mosquitto
 from processes import PATIENCE, HubProcess, crypto, eventually, fleets
 
+import handfast.identity as identity
 from handfast.core import codes, topics
 from handfast.device import Device
 from handfast.testing import MemoryHost
@@ -138,7 +139,7 @@ async def test_who_hears_everything_learns_no_reading_no_command_no_key_and_no_d
     wire = b"\n".join(each.topic.encode() + b"\n" + each.payload for each in heard)
     secrets = {each for each in confidant.secrets if len(each) >= SHORTEST} | {COMMAND, *said}
     for text, device, host in zip(tokens, devices, hosts):
-        credential = device._identity.credential
+        credential = identity.load(crypto, host.keystore).credential
         secrets |= {codes.decode_token(crypto, text).k_tok, text.encode(), credential.encoded}
         secrets |= {credential.thumbprint, credential.kid, device.claim_code.encode(), device.key("any")}
         secrets |= {credential.public_key[:32], credential.public_key[-32:], *host.keystore.values.values()}
