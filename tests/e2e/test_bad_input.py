@@ -177,23 +177,15 @@ def test_what_was_mistyped_is_one_sentence_and_makes_no_device(serving: HubProce
     wrong = code[:-1] + ("B" if code[-1] == "A" else "A")
     token = handfast_hub(serving.file).works("--quiet", "token").strip()
     missing = str(tmp_path / "missing.pem")
-    (tmp_path / "broken.pem").write_text("no certificate")
     attempts: tuple[tuple[int, str, tuple[str, ...]], ...] = (
         (USAGE, "a hub code has 56 characters, not 55", ("--hub", code[:-1])),
-        (USAGE, "a hub code has the characters A-Z and 2-7 only", ("--hub", code[:-1] + "1")),
         (USAGE, "a character of this hub code is wrong", ("--hub", wrong)),
         (USAGE, "this is a token; a hub code was expected", ("--hub", token)),
         (USAGE, "a token has 72 characters, not 71", ("--token", token[:-1])),
-        (USAGE, "this is a hub code; a token was expected", ("--token", code)),
         (USAGE, "this one begins http://", ("--broker", "http://127.0.0.1")),
-        (USAGE, "begins no scheme", ("--broker", "127.0.0.1")),
         (USAGE, "Port out of range", ("--broker", "mqtt://127.0.0.1:99999")),
-        (USAGE, "take away the path", ("--broker", "mqtt://127.0.0.1/topic")),
         (USAGE, "missing.pem should hold PEM certificates: no such file", ("--ca", missing)),
-        (USAGE, "broken.pem should hold PEM", ("--ca", str(tmp_path / "broken.pem"))),
-        (USAGE, "no suite 99", ("--suite", "99")),
         (USAGE, "no quantum source 'hwrng'; choose os", ("--qrng", "hwrng")),
-        (USAGE, "1 to 128 bytes", ("--name", "x" * 129)),
         (ENTROPY_ALARM, "failed the health test", ("--qrng", "simulated:stuck-zero")),
         (ENTROPY_ALARM, "is it plugged in", ("--qrng", "/dev/qrandom-that-is-not-there")),
     )
