@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include "py/builtin.h"
 #include "py/cstack.h"
+#include "py/frozenmod.h"
 #include "py/gc.h"
 #include "py/mphal.h"
 #include "py/runtime.h"
@@ -30,8 +31,11 @@ int main(void) {
         pyexec_frozen_module("_boot.py", false);
         int result = pyexec_file_if_exists("boot.py");
         if (!(result & PYEXEC_FORCED_EXIT) && pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL && options_number("main", 1)) {
-            result = mp_import_stat("main.py") == MP_IMPORT_STAT_FILE
-                ? pyexec_file("main.py") : pyexec_file_if_exists("_main.py");
+            if (mp_import_stat("main.py") == MP_IMPORT_STAT_FILE) {
+                result = pyexec_file("main.py");
+            } else if (mp_find_frozen_module("_main.py", NULL, NULL) == MP_IMPORT_STAT_FILE) {
+                result = pyexec_frozen_module("_main.py", true);
+            }
         }
         while (!(result & PYEXEC_FORCED_EXIT)) {
             result = pyexec_mode_kind == PYEXEC_MODE_RAW_REPL ? pyexec_raw_repl() : pyexec_friendly_repl();

@@ -4,19 +4,21 @@ Its flash is a file, and a kill of the emulator a power cut. UART1 goes straight
 UART2 to a quantum module; the prompt is at our pipe.
 """
 
+import asyncio
 import contextlib
 import json
 import os
 import resource
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import board_world
 import emulator
 import pytest
-from board_world import Board
+from board_world import PATIENCE, Board
 from build_qemu_port import firmware
 from micropython_build import BuildError
 from quantum_module import QuantumModule
@@ -66,8 +68,12 @@ class EmulatedBoard(Board):
     async def prompt(self) -> None:
         """Interrupt what runs, and wait for the raw prompt."""
         begin = len(self.lines)
-        self.send(STOP + b"\r" + RAW)
-        await self.said("raw REPL", begin)
+        end = time.monotonic() + PATIENCE
+        # What comes while the board is still starting is lost.
+        while not any(line.startswith("raw REPL") for line in self.lines[begin:]):
+            assert time.monotonic() < end and self.process.poll() is None, self.lines
+            self.send(STOP + b"\r" + RAW)
+            await asyncio.sleep(0.5)
 
     async def run(self, program: str) -> object:
         """Run a program at the raw prompt; the JSON value of what it binds to `answer`."""

@@ -96,3 +96,12 @@ async def test_a_message_that_is_too_large_is_dropped_and_the_board_goes_on(
     response = await emulated.hub.command(device_id, b"blink", expires=PATIENCE)
     assert response.data == b"done: blink"
     assert await lives(emulated, board) == device_id
+
+
+async def test_the_prompt_interrupts_a_board_that_lives_with_its_hub(
+    emulated: World, module: QuantumModule
+) -> None:
+    board = await emulated.set_up(module)
+    await lives(emulated, board)
+    await board.prompt()
+    assert await board.run("answer = 6 * 7") == 42
