@@ -8,6 +8,7 @@ files, and before each everything of ours is imported anew.
 
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import board_program
@@ -34,7 +35,9 @@ def run(image: Path, paths: list[Path]) -> dict[Path, tuple[int, int, str]]:
         "import board_runner\n"
         f"board_runner.main('/host', {names!r})\n"
     )
-    said = board_program.run(image, program, patience=PATIENCE)
+    with tempfile.TemporaryDirectory() as folder:
+        flash = Path(folder) / "flash.img"
+        said = board_program.run(image, program, flash=flash, patience=PATIENCE)
     parts = re.split(r"^begin (\S+)\n", said, flags=re.MULTILINE)[1:]
     found = {}
     for name, text in zip(parts[::2], parts[1::2], strict=True):

@@ -205,7 +205,10 @@ def test_values_come_back_from_real_files_after_a_new_start() -> None:
 
 
 def test_a_keystore_where_none_can_be_is_an_error() -> None:
-    refused(KeystoreError, Keystore, "/dev/null/keys")
+    path = "/tmp/handfast-test-%s" % os.urandom(8).hex()
+    FlashFolder("/tmp").write(path.rsplit("/", 1)[1], b"a file, where a folder should be")
+    refused(KeystoreError, Keystore, path + "/keys")
+    os.remove(path)
 
 
 class MountedOs:
