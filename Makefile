@@ -60,6 +60,8 @@ record: $(VENV)/test.stamp ## keep the crypto calls of the core tests for their 
 
 bench: $(VENV)/test.stamp ## the numbers of docs/benchmarks.md
 	@$(RUN) tests/bench/run.py
+	@$(RUN) tests/bench/board_instructions.py
+	@$(RUN) tests/bench/board_onboarding.py
 
 soak: $(VENV)/test.stamp ## property and end-to-end tests for an hour, or SECONDS=...
 	@$(RUN) tests/soak.py $(SECONDS)
