@@ -43,10 +43,8 @@ def main() -> int:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         whole, handshake = asyncio.run(measure(Path(folder)))
-    print(
-        f"onboarding, suite {SUITE}: {whole / 1e6:.0f} million instructions, {handshake / 1e6:.0f} from the"
-    )
-    print("first connection on (viper; target 240)")
+    print("a whole onboarding, suite %d: %.0f million instructions of viper," % (SUITE, whole / 1e6))
+    print("%.0f of them from the first connection on; the target is 240" % (handshake / 1e6))
     return 0
 
 

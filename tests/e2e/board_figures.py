@@ -43,7 +43,7 @@ async def figures(board: EmulatedBoard, last: str = "record_received") -> dict[s
 
 
 async def set_up_with_figures(
-    emulated: World, module: QuantumModule, kind: str, suite: int = -21, heap: int | None = None
+    emulated: World, module: QuantumModule, kind: str, suite: int = -21, **wiring: object
 ) -> EmulatedBoard:
     """A board that was set up, at its first start; `kind` is heap or busy."""
-    return await emulated.set_up(module, suite, heap=heap, options={"figures": kind})
+    return await emulated.set_up(module, suite, options={"figures": kind}, **wiring)

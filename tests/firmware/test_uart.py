@@ -130,4 +130,4 @@ async def test_a_line_that_takes_nothing_is_a_timeout() -> None:
 
 
 async def test_a_port_that_does_not_open_is_an_error() -> None:
-    assert "should open but did not" in (await refused_by(LinkError, UartLink("1").connect(CHAN))).detail
+    assert "should open but did not" in (await refused_by(LinkError, UartLink("9").connect(CHAN))).detail
