@@ -47,7 +47,7 @@ QUICK = (
     "firmware/test_uart",
 )
 # Of the others, a day.
-ROTATING = 3
+ROTATING = 2
 
 
 @pytest.fixture(scope="module")
