@@ -1,5 +1,7 @@
 """The kernels in C build for every family that has a compiler here, and each .mpy is for its family."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import build_native
@@ -30,3 +32,47 @@ def test_no_product_in_c_is_longer_than_a_word() -> None:
     # A multiplication to 64 bits takes a time that depends on its operands on a Cortex-M3.
     for path in Path(build_native.HERE).glob("*.[ch]"):
         assert "int64_t" not in path.read_text() and "long long" not in path.read_text(), path.name
+
+
+# How many loops the kernels have that see secrets and nothing but them.
+LOOPS = {
+    **{
+        f"mlkem_{name}": 1
+        for name in ("reduce", "compress", "twist", "multiply_add", "add_message", "subtract")
+    },
+    **{f"mlkem_{name}": 1 for name in ("sample_binomial_2", "replace_unless_equal", "decompress")},
+    **{f"mldsa_{name}": 1 for name in ("reduce", "multiply_add", "subtract_from")},
+    **{
+        f"rounding_{name}": 1 for name in ("subtract", "not_below", "low_bits", "make_hints", "power_2_round")
+    },
+    "keccak_permute": 1,
+    "round_of": 0,
+    "coefficients_add": 1,
+    "ghash_absorb": 2,
+    "multiply": 0,
+    "square": 0,
+    "sub_bytes": 0,
+    "shift_rows": 1,
+    "fold": 1,
+    "carry_round": 1,
+}
+
+
+def test_the_compiler_made_no_branch_of_a_mask() -> None:
+    try:
+        folder = build_native.native_module("armv7m").parent
+    except BuildError as error:
+        pytest.skip(str(error))
+    found: dict[str, int] = {}
+    for path in folder.glob("*.o"):
+        command = ["arm-none-eabi-objdump", "-d", str(path)]
+        for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+            if begin := re.match(r"[0-9a-f]+ <(\w+)>:", line):
+                name = begin[1]
+                found[name] = 0
+            elif re.search(r"\t(it[te]*|cbn?z|b(eq|ne|cs|cc|hi|ls|mi|pl|ge|lt|gt|le)(\.[nw])?)\t", line):
+                found[name] += 1
+    # What is missing was put into its caller.
+    seen = {name: count for name, count in found.items() if name in LOOPS}
+    assert len(seen) >= len(LOOPS) - 3
+    assert seen == {name: LOOPS[name] for name in seen}
