@@ -39,6 +39,14 @@ ROWS = (
     ("x25519", "X25519, one multiplication", 20.0, 3.0, None),
     ("kmac256", "KMAC256, 32 bytes", None, None, None),
     ("seal_32", "AES-128-CCM, 32 bytes", None, None, None),
+    ("handshake", "handshake of suite -21, the device's part", 240.0, 80.0, None),
+    ("handshake_sign", "of it the signature, an unlucky one", None, None, None),
+    ("handshake_seal", "sealing message_3", None, None, None),
+    ("handshake_kem_public_key", "the key of X-Wing", None, None, None),
+    ("handshake_decapsulate", "its decapsulation", None, None, None),
+    ("handshake_verify", "verification", None, None, None),
+    ("handshake_kmac256", "KMAC256, all calls", None, None, None),
+    ("handshake_hash", "SHAKE256, all calls", None, None, None),
 )
 
 
@@ -47,7 +55,7 @@ def measure(native: Path | None = None) -> dict[str, object]:
 
     `native` is the module with the kernels in C, if they are to be measured.
     """
-    program = "import sys\nsys.path.append('/host/tests/bench')\nimport board_primitives\n"
+    program = "import sys\nsys.path += ['/host/tests/bench', '/host/tests/core']\nimport board_primitives\n"
     with tempfile.TemporaryDirectory() as folder:
         flash = None
         if native:

@@ -79,6 +79,47 @@ def others(crypto: "object") -> None:
     tell("seal_32", count(crypto.seal, 30, bytes(16), bytes(13), bytes(16), SEED))
 
 
+class CountingCrypto:
+    """The Crypto port, and what each of its operations took of the instructions of a handshake."""
+
+    def __init__(self, crypto: "object") -> None:
+        self.taken: "dict[str, int]" = {}
+        self._crypto = crypto
+
+    def __getattr__(self, name: str) -> "object":
+        operation = getattr(self._crypto, name)
+
+        def counted(*arguments: "object") -> "object":
+            before = emulator.busy()
+            result = operation(*arguments)
+            self.taken[name] = self.taken.get(name, 0) + ((emulator.busy() - before) * TICK >> SHIFT)
+            return result
+
+        return counted if callable(operation) else operation
+
+
+def handshake(crypto: "object") -> None:
+    """The device's part of suite -21 with signatures, from message_1 to the root key, without the link.
+
+    The hub is on the same board, and its part is not counted.
+    """
+    from pair import STEPS, Pair
+
+    counting = CountingCrypto(crypto)
+    pair = Pair(counting)
+    total, taken = 0, {}
+    for who, _ in STEPS:
+        counting.taken = {}
+        step = count(pair.once)
+        if who == "initiator":
+            total += step
+            for name, instructions in counting.taken.items():
+                taken[name] = taken.get(name, 0) + instructions
+    tell("handshake", total)
+    for name, instructions in taken.items():
+        tell("handshake_" + name, instructions)
+
+
 def main() -> None:
     """Everything."""
     from handfast_micropython.crypto import Crypto
@@ -89,3 +130,4 @@ def main() -> None:
     kem(crypto)
     signature(crypto)
     others(crypto)
+    handshake(crypto)
