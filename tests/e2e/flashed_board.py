@@ -21,8 +21,8 @@ from processes import PATIENCE, environment
 
 from handfast_cpython.raw_repl import RawRepl
 
-# What the files of a device take when they lie in a file system; a frozen image needs a third of it.
-HEAP = 320 * 1024
+# What the files of a device take when they lie in a file system, and a handshake beside them.
+HEAP = 448 * 1024
 
 
 class FlashedBoard:

@@ -14,8 +14,10 @@ from typing import Any
 import emulator
 import mosquitto
 import pytest
+from build_native import native_module
 from emulated_board import needs_qemu
 from flashed_board import FlashedBoard, cable, flashed, run
+from micropython_build import BuildError
 from processes import PATIENCE, HubProcess, environment, hub_behind
 
 from handfast.core.codes import encode_hub_code
@@ -235,6 +237,25 @@ def test_a_board_whose_flash_is_mounted_elsewhere_is_one_too(
     new = flashed("--port", board.port, *SETTINGS, "--reset", "--yes")
     assert new["made"] is True
     assert {"/flash/main.py", "/flash/handfast-keys/identity.1"} <= board.files()
+
+
+def test_kernels_in_c_are_brought_and_taken_away(board: FlashedBoard, tmp_path: Path) -> None:
+    tier = "from handfast_micropython.tier import TIER\nprint(repr(TIER))"
+    assert board.ask(tier) == "viper"
+    try:
+        kernels = native_module("armv7m")
+    except BuildError as error:
+        pytest.skip(f"no kernels in C: {error}")
+    said = flashed("--port", board.port, "--kernels", str(kernels))
+    assert said["made"] is False and said["copied"] > 1
+    assert board.ask(tier) == "native"
+    for_another = bytearray(kernels.read_bytes())
+    for_another[2] = 10 << 2 | 3
+    (tmp_path / "esp32.mpy").write_bytes(for_another)
+    done = run("--port", board.port, "--kernels", str(tmp_path / "esp32.mpy"))
+    assert done.returncode == 2 and "these kernels are for xtensawin" in done.stderr
+    flashed("--port", board.port)
+    assert board.ask(tier) == "viper"
 
 
 def test_a_wifi_password_goes_to_the_board_and_nowhere_else(board: FlashedBoard) -> None:
