@@ -21,7 +21,9 @@ from handfast.core.errors import KeystoreError
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Write a file that is there whole or not at all, also after a power cut."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # mkdir with parents would make those with the mode of the day.
+    for folder_above in reversed([path.parent, *path.parent.parents]):
+        folder_above.mkdir(mode=0o700, exist_ok=True)
     draft = path.with_name(path.name + ".new")
     descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as stream:
