@@ -17,7 +17,7 @@ Whatever fails, the block is gone on both sides and the next one begins. Nothing
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ from handfast_kme.privacy import VERIFICATION_SEED, amplify, seed_bytes, verific
 
 Source = Optics | Pairs
 Random = Callable[[int], bytes]
+# Takes the one-time key of the block out of the reserve.
+OneTime = Callable[[], Awaitable[bytes]]
 Amplifier = Callable[[Bits, int, bytes], bytes]
 
 # A string shorter than this says nothing about its error rate.
@@ -88,11 +90,11 @@ Judge = Callable[[Measured], str | None]
 
 
 async def alice(
-    peer: Channel, line: Channel, optics: Source, block: bytes, pulses: int, one_time: bytes, judge: Judge,
+    peer: Channel, line: Channel, optics: Source, block: bytes, pulses: int, one_time: OneTime, judge: Judge,
     random: Random = os.urandom, amplifier: Amplifier = amplify,
 ) -> Distilled:  # fmt: skip
     """Alice's side of one block; PeerError, AuthenticationError or LinkError end it without a key."""
-    peer.transcript = Transcript(one_time, caller=False)
+    peer.transcript = Transcript(caller=False)
     await line.send("light", block, pulses)
     (seen,) = await line.receive("sent")
     intensity = np.frombuffer(seen, np.uint8)
@@ -124,16 +126,16 @@ async def alice(
     matrix = random(seed_bytes(len(string), secret)) if secret else b""
     await peer.send("amplify", secret, matrix)
     key = amplifier(string, secret, matrix) if secret else b""
-    await _finish(peer, key, block, first=True)
+    await _finish(peer, await one_time(), key, block, first=True)
     return Distilled(measured, z, limits, leaked, key)
 
 
 async def bob(
-    peer: Channel, line: Channel, optics: Source, block: bytes, pulses: int, one_time: bytes, judge: Judge,
+    peer: Channel, line: Channel, optics: Source, block: bytes, pulses: int, one_time: OneTime, judge: Judge,
     random: Random = os.urandom, amplifier: Amplifier = amplify,
 ) -> Distilled:  # fmt: skip
     """Bob's side of one block."""
-    peer.transcript = Transcript(one_time, caller=True)
+    peer.transcript = Transcript(caller=True)
     await line.send("light", block, pulses)
     (count,) = await line.receive("clicks")
     bases = _bases(optics, _count(count), random)
@@ -167,11 +169,11 @@ async def bob(
     if secret != limits.secret_bits(corrected.leaked):
         raise PeerError(f"the peer makes {secret} bits of a block that holds another number")
     key = amplifier(corrected.bits, secret, matrix) if secret else b""
-    await _finish(peer, key, block, first=False)
+    await _finish(peer, await one_time(), key, block, first=False)
     return Distilled(measured, z, limits, corrected.leaked, key)
 
 
-async def _finish(peer: Channel, key: bytes, block: bytes, first: bool) -> None:
+async def _finish(peer: Channel, one_time: bytes, key: bytes, block: bytes, first: bool) -> None:
     """Exchange tags over everything said, and a proof that both made the same key.
 
     The proof is an HMAC under the first bytes of the key, which go into the reserve of one-time keys and are
@@ -180,13 +182,14 @@ async def _finish(peer: Channel, key: bytes, block: bytes, first: bool) -> None:
     transcript, peer.transcript = peer.transcript, None
     if transcript is None:
         raise RuntimeError("a block has a transcript from its beginning")
-    own = transcript.own_tag()
+    own, expected = transcript.tags(one_time)
     proofs = [hmac.digest(key[:ONE_TIME_KEY], side + block, hashlib.sha256) for side in (b"alice", b"bob")]
     mine, theirs = proofs if first else reversed(proofs)
     if first:
         await peer.send("finish", own, mine)
     tag, proof = await peer.receive("finish")
-    transcript.check(tag)
+    if not hmac.compare_digest(expected, tag):
+        raise AuthenticationError("the Wegman-Carter tag of the block does not hold; its key is thrown away")
     if not hmac.compare_digest(proof, theirs):
         raise AuthenticationError("the two ends made different keys of one block; both are thrown away")
     if not first:

@@ -9,7 +9,7 @@ from handfast_kme.channel import ONE_TIME_KEY
 PSK = 32
 """Bytes of the pre-shared key of a link's classical channel."""
 ONE_TIME_KEYS = 64
-"""One-time keys that a new link begins with; every block uses one and brings a new one."""
+"""One-time keys that a new link begins with; every block uses one and brings two."""
 
 
 class Folder:

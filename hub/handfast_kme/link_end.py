@@ -33,7 +33,8 @@ log = logging.getLogger("handfast_kme")
 RETRY = 0.5
 # How often a full store is looked at.
 REST = 0.2
-_OFFERED = 16
+# One-time keys that a block brings, so that blocks which failed after their tags are made good.
+_REFILL = 2
 # Of every draw that much goes through the health tests of SP 800-90B.
 _TESTED = 1024
 # Thousandths of a bit a bit, and a false alarm in 2^40 windows.
@@ -211,9 +212,12 @@ class LinkEnd:
     async def _block(self, peer: Channel, line: Channel) -> None:
         dials = self._dials().at(self.place.me.name)
         peer.latency = dials.get("latency", 0.0) * MAX_LATENCY
-        number, one_time = await (self._offer(peer) if self.place.is_alice else self._take_offer(peer))
-        if dials.get("authentication"):
-            one_time = os.urandom(ONE_TIME_KEY)
+        number, name = await (self._offer(peer) if self.place.is_alice else self._take_offer(peer))
+
+        async def one_time() -> bytes:
+            taken = await self._one_time(name)
+            return os.urandom(ONE_TIME_KEY) if dials.get("authentication") else taken
+
         role = distil.alice if self.place.is_alice else distil.bob
         seen: list[tuple[distil.Measured, Verdict]] = []
 
@@ -236,7 +240,7 @@ class LinkEnd:
             raise
         await self._remember(number, seen, made, stored, time.monotonic() - started, "")
 
-    async def _offer(self, peer: Channel) -> tuple[int, bytes]:
+    async def _offer(self, peer: Channel) -> tuple[int, str]:
         """Alice's end: wait for room in the store and for light, then begin a block."""
         link = self.place.link
         while await asyncio.to_thread(self._store.count, self.name) >= link.max_keys * 32 // CELL:
@@ -246,19 +250,19 @@ class LinkEnd:
             await self._rest(peer)
         number = await asyncio.to_thread(self._store.next_block, self.name)
         names = await asyncio.to_thread(self._store.one_time_names, self.name)
-        await peer.send("block", number, names[:_OFFERED])
+        await peer.send("block", number, names)
         agreed, name = await peer.receive("ready")
         if agreed != number:
             number = await asyncio.to_thread(self._store.next_block, self.name, agreed)
         if agreed != number or name not in names:
             raise PeerError("the two ends cannot agree on a block")
-        return number, await self._one_time(name)
+        return number, str(name)
 
     async def _rest(self, peer: Channel) -> None:
         await asyncio.sleep(REST)
         await peer.send("rest")
 
-    async def _take_offer(self, peer: Channel) -> tuple[int, bytes]:
+    async def _take_offer(self, peer: Channel) -> tuple[int, str]:
         while True:
             kind, *values = await peer.receive()
             if kind != "rest":
@@ -274,7 +278,7 @@ class LinkEnd:
             )
         number = await asyncio.to_thread(self._store.next_block, self.name, wished)
         await peer.send("ready", number, common[0])
-        return number, await self._one_time(common[0])
+        return number, str(common[0])
 
     async def _one_time(self, name: str) -> bytes:
         key = await asyncio.to_thread(self._store.take_one_time, self.name, name)
@@ -285,9 +289,13 @@ class LinkEnd:
     async def _keep(self, peer: Channel, number: int, key: bytes, broken: bool) -> int:
         """Store the block at both ends, Bob first; the bits of new cells. What only one end has `_agree`
         drops."""
-        if len(key) < ONE_TIME_KEY + CELL:
+        spent = _REFILL * ONE_TIME_KEY
+        if len(key) < spent + CELL:
             return 0
-        one_time, cells = {f"block-{number:012}": key[:ONE_TIME_KEY]}, key[ONE_TIME_KEY:]
+        cells = key[spent:]
+        one_time = {
+            f"block-{number:012}-{n}": key[n * ONE_TIME_KEY : (n + 1) * ONE_TIME_KEY] for n in range(_REFILL)
+        }
         if self.place.is_alice:
             await peer.send("store")
             await peer.receive("stored")

@@ -43,6 +43,8 @@ CREATE TABLE IF NOT EXISTS links (link TEXT PRIMARY KEY, next_block INTEGER NOT 
 CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, link TEXT NOT NULL, at REAL NOT NULL,
     facts TEXT NOT NULL);
 """
+RESERVE = 256
+"""One-time keys that a link holds at most."""
 HISTORY = 20_000
 """Rows of history that are kept."""
 
@@ -95,9 +97,10 @@ class Store:
         with self._transaction() as db:
             rows = [(link, block, n, key[n * CELL : n * CELL + CELL]) for n in range(len(key) // CELL)]
             db.executemany("INSERT INTO cells VALUES (?, ?, ?, ?)", rows)
-            db.executemany(
-                "INSERT INTO one_time VALUES (?, ?, ?)", [(link, name, key) for name, key in one_time.items()]
-            )
+            held = db.execute("SELECT count(*) FROM one_time WHERE link = ?", (link,)).fetchone()[0]
+            if held < RESERVE:
+                found = [(link, name, value) for name, value in one_time.items()]
+                db.executemany("INSERT INTO one_time VALUES (?, ?, ?)", found)
 
     def count(self, link: str) -> int:
         """Cells that nobody has yet."""

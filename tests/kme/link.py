@@ -74,8 +74,17 @@ class Link:
     async def block(
         self, pulses: int, judge: distil.Judge = lambda _: None, keys: tuple[bytes, bytes] | None = None
     ) -> list[distil.Distilled]:
+        def taken(key: bytes) -> distil.OneTime:
+            async def take() -> bytes:
+                return key
+
+            return take
+
         keys = keys or (os.urandom(64),) * 2
         roles = zip((distil.alice, distil.bob), self.peers, (self.alice, self.bob), keys)
         return await asyncio.gather(
-            *(role(peer, line, self.optics, b"block", pulses, key, judge) for role, peer, line, key in roles)
+            *(
+                role(peer, line, self.optics, b"block", pulses, taken(key), judge)
+                for role, peer, line, key in roles
+            )
         )
