@@ -286,8 +286,8 @@ def _nearest(section: str, key: str) -> str:
     """What the writer of an unknown `key` most likely meant."""
     names = {name: list(model.model_fields) for name, model in fields()}
     here = difflib.get_close_matches(key, names.get(section, []), n=1, cutoff=0.5)
-    # The right key in the wrong place: of all sections the nearest one.
-    everywhere = {entry: name for name in names for entry in names[name]}
+    # The right key in the wrong place: of all sections the nearest one, the first in the file of equal ones.
+    everywhere = {entry: name for name in reversed(names) for entry in names[name]}
     there = difflib.get_close_matches(key, everywhere, n=1, cutoff=0.7)
     if there and not (here and _likeness(key, here[0]) >= _likeness(key, there[0])):
         name = everywhere[there[0]]
