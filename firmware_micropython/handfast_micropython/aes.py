@@ -19,6 +19,12 @@ class BlockPair:
         self._keys = array("I", bytes(32 * (self._rounds + 1)))
         _KERNELS.expand(self._keys, key, len(key), self._slices)
 
+    def count_and_mac(self, counter: bytearray, out: bytearray, opening: bool) -> None:
+        """The steps of CCM over all of `out`, in place; `counter` stands before the first block of it."""
+        _KERNELS.count_and_mac(
+            self.blocks, self._keys, self._rounds, self._slices, counter, out, 1 if opening else 0
+        )
+
     def encrypt(self) -> None:
         """Replace both blocks by their encryption."""
         _KERNELS.encrypt_pair(self.blocks, self._keys, self._rounds, self._slices)

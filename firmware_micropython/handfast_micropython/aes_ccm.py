@@ -40,13 +40,7 @@ def _run(
         pair.encrypt()
     xor_into(blocks, 16, head, len(head) - 16, 16)
     out = bytearray(data)
-    plaintext = out if opening else data
-    for start in range(0, len(data), 16):
-        blocks[:16] = counter + (start // 16 + 1).to_bytes(size, "big")
-        pair.encrypt()
-        count = min(16, len(data) - start)
-        xor_into(out, start, blocks, 0, count)
-        xor_into(blocks, 16, plaintext, start, count)
+    pair.count_and_mac(bytearray(counter + bytes(size)), out, opening)
     # The block that hides the tag (RFC 3610 section 2.3) shares its step with the last block of plaintext.
     blocks[:16] = counter + bytes(size)
     pair.encrypt()

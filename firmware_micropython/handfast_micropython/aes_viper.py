@@ -248,6 +248,43 @@ def encrypt_pair(blocks, keys, rounds: int, slices):
 
 
 @micropython.viper
+def count_and_mac(blocks, keys, rounds: int, slices, counter, out, opening: int):
+    """What CCM does with all of `out` in place (RFC 3610 sections 2.2 and 2.3), a pair a step.
+
+    The key stream of `counter`, counted up before each block, is the first of `blocks`; the second is the
+    state of the CBC-MAC over the plaintext, which is `out` before, or, when `opening` is 1, after.
+    """
+    b = ptr8(blocks)
+    c = ptr8(counter)
+    o = ptr8(out)
+    mask = 0 - opening
+    length = int(len(out))  # noqa: RUF046
+    start = 0
+    while start < length:
+        at = 15
+        c[15] = (c[15] + 1) & 255
+        while c[at] == 0:
+            at -= 1
+            c[at] = (c[at] + 1) & 255
+        at = 0
+        while at < 16:
+            b[at] = c[at]
+            at += 1
+        encrypt_pair(blocks, keys, rounds, slices)
+        end = length - start
+        if end > 16:
+            end = 16
+        at = 0
+        while at < end:
+            x = o[start + at]
+            y = b[at]
+            o[start + at] = x ^ y
+            b[at + 16] = b[at + 16] ^ x ^ (y & mask)
+            at += 1
+        start += 16
+
+
+@micropython.viper
 def expand(keys, key, length: int, slices):
     """The round keys of a key of 16 or 32 bytes, each spread over 8 words as the blocks are (section 5.2).
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # What the kernels take and give; a module in C from another version is left alone.
-_INTERFACE = 1
+_INTERFACE = 2
 # The numbers of x86, armv7m to armv7emdp and rv32imc in sys.implementation._mpy, in bits 10 to 13. The others
 # have no room for Keccak's loop in one function, or words of 64 bits, for which it is not written.
 _TAKES_A_LONG_FUNCTION = (1, 5, 6, 7, 8, 11)

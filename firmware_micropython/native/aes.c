@@ -183,6 +183,31 @@ void aes_encrypt_pair(uint8_t *blocks, const uint32_t *keys, unsigned rounds) {
     store(words, blocks);
 }
 
+// What CCM does with all of `out` in place (RFC 3610 sections 2.2 and 2.3), a pair a step: the first block is the
+// key stream of `counter`, counted up before each; the second the CBC-MAC over the plaintext, which is `out`
+// before, or, when `opening` is 1, after.
+void aes_count_and_mac(
+    uint8_t *blocks, const uint32_t *keys, unsigned rounds, uint8_t *counter, uint8_t *out, size_t length,
+    unsigned opening) {
+    uint8_t mask = (uint8_t)(0u - opening);
+    while (length) {
+        for (unsigned at = 16; at-- > 0 && ++counter[at] == 0;) {
+        }
+        for (unsigned at = 0; at < 16; at++) {
+            blocks[at] = counter[at];
+        }
+        aes_encrypt_pair(blocks, keys, rounds);
+        size_t count = length < 16 ? length : 16;
+        for (unsigned at = 0; at < count; at++) {
+            uint8_t x = out[at], y = blocks[at];
+            out[at] = x ^ y;
+            blocks[at + 16] ^= x ^ (y & mask);
+        }
+        out += count;
+        length -= count;
+    }
+}
+
 // Section 5.2: the round keys of a key of 16 or 32 bytes, each spread over 8 words as the blocks are; 88 or 120
 // words.
 void aes_expand(uint32_t *keys, const uint8_t *key, unsigned length) {

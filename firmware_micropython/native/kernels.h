@@ -93,6 +93,9 @@ void x25519(uint8_t *out, const uint8_t *scalar, const uint8_t *u);
 // aes.c
 void aes_expand(uint32_t *keys, const uint8_t *key, unsigned length);
 void aes_encrypt_pair(uint8_t *blocks, const uint32_t *keys, unsigned rounds);
+void aes_count_and_mac(
+    uint8_t *blocks, const uint32_t *keys, unsigned rounds, uint8_t *counter, uint8_t *out, size_t length,
+    unsigned opening);
 
 // ghash.c
 void ghash_absorb(uint32_t *state, const uint32_t *key, const uint8_t *block);

@@ -9,7 +9,7 @@
 
 // One more, here and in handfast_micropython/tier.py, when a kernel's arguments change: an older .mpy is then
 // left alone.
-#define INTERFACE 1
+#define INTERFACE 2
 
 static void require(bool fits) {
     if (!fits) {
@@ -306,6 +306,15 @@ FUNCTION(aes_encrypt_pair, 4) {
     return mp_const_none;
 }
 
+FUNCTION(aes_count_and_mac, 7) {
+    size_t length, rounds = integer(args[2]), opening = integer(args[6]);
+    uint8_t *out = all_bytes(args[5], &length);
+    require(opening <= 1);
+    aes_count_and_mac(
+        bytes(args[0], 32), words(args[1], 8 * (rounds + 1)), rounds, bytes(args[4], 16), out, length, opening);
+    return mp_const_none;
+}
+
 FUNCTION(ghash_absorb, 4) {
     ghash_absorb(words(args[0], 4), words(args[1], 4), bytes_from(args[2], integer(args[3]), 16));
     return mp_const_none;
@@ -359,6 +368,7 @@ mp_obj_t mpy_init(mp_obj_fun_bc_t *self, size_t n_args, size_t n_kw, mp_obj_t *a
     mp_store_global(MP_QSTR_rounding_use_hints, MP_OBJ_FROM_PTR(&rounding_use_hints_object));
     mp_store_global(MP_QSTR_x25519, MP_OBJ_FROM_PTR(&x25519_object));
     mp_store_global(MP_QSTR_aes_expand, MP_OBJ_FROM_PTR(&aes_expand_object));
+    mp_store_global(MP_QSTR_aes_count_and_mac, MP_OBJ_FROM_PTR(&aes_count_and_mac_object));
     mp_store_global(MP_QSTR_aes_encrypt_pair, MP_OBJ_FROM_PTR(&aes_encrypt_pair_object));
     mp_store_global(MP_QSTR_ghash_absorb, MP_OBJ_FROM_PTR(&ghash_absorb_object));
 

@@ -120,3 +120,24 @@ def test_a_product_of_ghash_is_that_of_its_definition() -> None:
 def test_a_key_of_another_length_is_refused() -> None:
     for length in (0, 15, 17, 24, 33):
         refused(ValueError, BlockPair, bytes(length))
+
+
+def test_the_counter_of_ccm_carries_and_both_directions_meet() -> None:
+    key = bytes(range(16))
+    for tier in AES_TIERS:
+        slices, keys = array("I", bytes(32)), array("I", bytes(4 * 88))
+        tier.expand(keys, key, 16, slices)
+        text = bytearray([(7 * index) & 255 for index in range(16 * 3 + 5)])
+        counter = bytearray(b"\x01nonce of 13 b" + b"\x00\xfe")
+        sealed, blocks = bytearray(text), bytearray(32)
+        tier.count_and_mac(blocks, keys, 10, slices, counter, sealed, 0)
+        assert counter[14:] == b"\x01\x02", tier.__name__
+        # The second block's key stream is that of counter 0x0100.
+        pair = bytearray(b"\x01nonce of 13 b" + b"\x01\x00" + bytes(16))
+        tier.encrypt_pair(pair, keys, 10, slices)
+        assert [one ^ two for one, two in zip(sealed[16:32], text[16:32])] == list(pair[:16]), tier.__name__
+        opened, other = bytearray(sealed), bytearray(32)
+        counter = bytearray(b"\x01nonce of 13 b" + b"\x00\xfe")
+        tier.count_and_mac(other, keys, 10, slices, counter, opened, 1)
+        assert opened == text, tier.__name__
+        assert other[16:] == blocks[16:], tier.__name__

@@ -9,7 +9,7 @@ from handfast_micropython import tier
 from handfast_micropython.crypto import Crypto
 
 KERNELS = {
-    "aes": "encrypt_pair expand",
+    "aes": "count_and_mac encrypt_pair expand",
     "buffers": "difference xor_into zero_words",
     "coefficients": "add clear pack unpack",
     "ghash": "absorb",
