@@ -164,8 +164,8 @@ def flash(
         confirm(answer)
     if answer.memory < LITTLE_MEMORY and not answer.frozen:
         progress.note(
-            f"this board has {answer.memory // 1024} KB of free memory: enough for its key, and perhaps not"
-            " for onboarding; an image with handfast frozen in needs less (firmware_micropython/README.md)"
+            f"this board has {answer.memory // 1024} KB of memory free: enough for a key, perhaps not for "
+            "onboarding; an image with handfast frozen in needs less (firmware_micropython/README.md)"
         )
     copied = unchanged = 0
     if answer.frozen:
