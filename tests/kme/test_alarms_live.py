@@ -92,6 +92,15 @@ async def test_an_attack_voids_suspect_keys_at_both_ends_and_stops_deliveries(
     assert await site.vienna.dec_keys("hub-berlin", [key.key_id]) == [key]
 
 
+async def test_a_long_alarm_does_not_use_up_the_one_time_keys(site: Site) -> None:
+    turn_attack(site.dials, "intercept", 1.0)
+    await site.blocks("berlin", lambda row: "voided" in row)
+    names = [kme.store.one_time_names("fibre") for kme in site.kmes.values()]
+    for _ in range(3):
+        await site.blocks("berlin", lambda row: row.get("level") == "abort")
+    assert [kme.store.one_time_names("fibre") for kme in site.kmes.values()] == names
+
+
 @pytest.mark.parametrize(
     ("fault", "dial", "says"),
     [

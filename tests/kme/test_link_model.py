@@ -234,10 +234,11 @@ def test_the_verification_hash_sees_one_wrong_bit() -> None:
 # Whole blocks ---------------------------------------------------------------------------------------
 
 
-async def test_both_ends_hold_the_same_ten_million_bits() -> None:
-    made = 0
+async def test_both_ends_hold_the_same_bits() -> None:
+    """10^7 secret bits; `make soak` asks for 10^9."""
+    made, wanted = 0, int(os.environ.get("HANDFAST_KEY_BITS", "10000000"))
     async with Link(BULK, honest(BULK)) as link:
-        while made < 10**7:
+        while made < wanted:
             alice, bob = await link.block(100_000_000)
             assert alice.key == bob.key
             assert alice.efficiency <= 1.15
