@@ -1,10 +1,10 @@
 #include "py/runtime.h"
 #include "py/mphal.h"
 
-// FPGAIO of the MPS2 boards: a counter of 20 MHz that starts again every 214 seconds.
+// FPGAIO of the MPS2 boards: a counter of 25 MHz, the system clock, that starts again every 171 seconds.
 #define PRESCALE REGISTER(0x4002801c)
 #define COUNTER REGISTER(0x40028018)
-#define TICKS_PER_MS 20000
+#define TICKS_PER_MS 25000
 #define SYSTICK_PER_MS 25000
 
 static uint32_t last;
@@ -53,7 +53,7 @@ uint64_t clock_busy(void) {
 
 // The board has no calendar: a file is as old as the start of the board.
 uint64_t mp_hal_time_ns(void) {
-    return ticks() * 50;
+    return ticks() * 40;
 }
 
 void clock_idle(void) {

@@ -9,7 +9,7 @@
 #include "options.h"
 #include "semihosting.h"
 
-// busy(): ticks of 50 ns in which the processor ran; see clock.h for when they are instructions.
+// busy(): ticks of 40 ns in which the processor ran; see clock.h for when they are instructions.
 static mp_obj_t emulator_busy(void) {
     return mp_obj_new_int_from_ull(clock_busy());
 }

@@ -20,7 +20,7 @@ from emulated_board import World  # noqa: E402
 from quantum_module import QuantumModule  # noqa: E402
 
 COUNTING = "shift=3,sleep=on"
-TICK, SHIFT = 50, 3
+TICK, SHIFT = 40, 3
 SUITE = -21
 
 

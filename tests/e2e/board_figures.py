@@ -23,7 +23,7 @@ CONNECTION = ("imported", "ready_to_connect", "connected", "record_made", "recor
 
 
 class Figure(NamedTuple):
-    """Bytes held after a collection, the most held since the figure before, busy ticks of 50 ns."""
+    """Bytes held after a collection, the most held since the figure before, busy ticks of 40 ns."""
 
     held: int
     peak: int

@@ -3,7 +3,7 @@
     figure NAME ALLOCATED PEAK BUSY
 
 in bytes of the heap that are held after a collection, bytes that were held at the same time since the
-figure before, and ticks of 50 ns in which the processor ran since the start (see `emulator.busy`).
+figure before, and ticks of 40 ns in which the processor ran since the start (see `emulator.busy`).
 """
 
 import gc
