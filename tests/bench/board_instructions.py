@@ -2,8 +2,8 @@
 
     python tests/bench/board_instructions.py [--json]
 
-Viper as it is frozen into the image, and the kernels in C as a board has them: handfast_native.mpy in /lib of its
-flash, loaded into the heap by the same image.
+Viper as it is frozen into the image, and the kernels in C as a board has them: handfast_native.mpy in /lib
+of its flash, loaded into the heap by the same image.
 """
 
 import argparse
@@ -61,7 +61,9 @@ def measure(native: Path | None = None) -> dict[str, object]:
         if native:
             flash = Path(folder) / "flash.img"
             program = (
-                "import emulator, os, sys\nif '/lib' not in sys.path: sys.path.append('/lib')\nos.mkdir('/lib')\n"
+                "import emulator, os, sys\n"
+                "if '/lib' not in sys.path: sys.path.append('/lib')\n"
+                "os.mkdir('/lib')\n"
                 f"with open('/lib/{native.name}', 'wb') as file: file.write(emulator.read({str(native)!r}))\n"
             ) + program
         said = board_program.run(

@@ -2,9 +2,9 @@
 
     instructions NAME COUNT
 
-The emulator counts (-icount shift=5): 32 ns an instruction, 40 ns a tick, for its counter runs with 25 MHz: a
-loop of 7 instructions takes 5.6 ticks a turn. What a collection of the heap takes belongs to it, as on a chip;
-loading the modules of a primitive does not, and has a line of its own.
+The emulator counts (-icount shift=5): 32 ns an instruction, 40 ns a tick, for its counter runs with 25 MHz:
+a loop of 7 instructions takes 5.6 ticks a turn. What a collection of the heap takes belongs to it, as on a
+chip; loading the modules of a primitive does not, and has a line of its own.
 """
 
 import gc

@@ -312,4 +312,4 @@ def test_a_record_has_the_size_that_is_promised() -> None:
     joined.ends[0].send(NORMAL, bytes(100), joined.now)
     assert [len(frame) for frame in joined.ends[0].frames_to_send(joined.now)] == [100 + OVERHEAD]
     with pytest.raises(LocalError):
-        joined.ends[0].send(NORMAL, bytes(65_001), joined.now)
+        joined.ends[0].send(NORMAL, bytes(66_001), joined.now)

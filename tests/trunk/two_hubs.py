@@ -48,7 +48,7 @@ def two_hubs(
         dials = f'connect = "127.0.0.1:{port}"\n' if name == "vienna" else ""
         file.write_text(
             f'{file.read_text()}{listens}[trunk.{peer}]\nhub = "{codes[peer]}"\n'
-            f'secret_file = "../pairing"\nrekey_seconds = 2\n{dials}{kme(name, peer)}'
+            f'secret_file = "../pairing"\nrekey_seconds = 2\ncommands = true\n{dials}{kme(name, peer)}'
         )
         found.append(load_config(file))
     return found[0], found[1]

@@ -174,14 +174,15 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: s
         table.add_column(name, overflow="fold", no_wrap=all(" " not in row[number] for row in rows))
     for row in rows:
         # Strangers choose some of these texts: they are neither markup nor orders to the terminal.
-        table.add_row(*(Text(_printable(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console()
     if not console.is_terminal:
         console.width = _ANY_LENGTH
     console.print(table)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """`text` without orders to the terminal."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from handfast.core.errors import LocalError
 from handfast_cpython.terminal import Json, JsonLines, fail, show_json
-from handfast_hub.cli.options import options, show_table, shown, when
+from handfast_hub.cli.options import options, printable, show_table, shown, when
 
 if TYPE_CHECKING:
     from handfast_hub.registry.bridging import Bridged, Bridging
@@ -115,7 +115,8 @@ def _show(reading: "Bridged", json: bool) -> None:
         value = {key: item.hex() if isinstance(item, bytes) else item for key, item in value.items()}
         typer.echo(encoder.dumps(value, ensure_ascii=False))
         return
-    device = reading.label or reading.device_id.hex()
+    # The other hub chose the label.
+    device = printable(reading.label) or reading.device_id.hex()
     mark = ", degraded" if reading.degraded else ""
     typer.echo(
         f"{reading.number} {when(reading.received_at)} {reading.trunk}/{device} {channel}"

@@ -17,6 +17,7 @@ import structlog
 from handfast.core.cbor import decode, encode
 from handfast.core.errors import DecodeError, Error, LinkTimeout, LocalError
 from handfast.core.plaintexts import Response
+from handfast.core.topics import CHANNEL_NAMES, DEVICE_ID_LENGTH
 from handfast_hub.registry.bridging import Arrival, Asked, Bridging, Stream, Taken, Wanted
 from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.operator import CommandInfo, NewCommand, Reading
@@ -84,10 +85,12 @@ class Bridge:
         random: Callable[[int], bytes],
         find: Callable[[int], Awaitable[CommandInfo]],
         arrived: Callable[[Arrival], None],
+        *,
+        obey: bool,
     ) -> None:
         """`send` is that of the Link; `channels` are the channels of each class that goes over it.
         `find` gives the row of a command; `arrived` hears readings of the other hub once they are
-        committed."""
+        committed. `obey` lets the other hub command devices of this one."""
         self.name = name
         self._registry = registry
         self._send = send
@@ -95,6 +98,7 @@ class Bridge:
         self._random = random
         self._find = find
         self._arrived = arrived
+        self._obey = obey
         self._outgoing: dict[int, _Outgoing] = {}
         self._queue: asyncio.Queue[Arrival] = asyncio.Queue(ARRIVALS_LIMIT)
         self._answers: dict[bytes, asyncio.Future[tuple[int, bytes, str]]] = {}
@@ -279,6 +283,8 @@ class Bridge:
         """The answer to a command; None while there is none: the other hub asks again."""
         now = time.time()
         try:
+            if not self._obey:
+                raise LocalError("that hub takes no commands over this trunk; its operator can allow them")
             new = NewCommand(device_id, data, now + lifetime, now)
             queued = await self._registry.command(Asked(self.name, command_id, new))
             found = await self._find(queued.number)
@@ -315,8 +321,10 @@ def _decode(data: bytes) -> tuple[int, list[Any]]:
         raise DecodeError(f"a bridge message {message} has not the fields that it should have")
     if any(type(value) is int and not -1 <= value < 2**63 for value in fields):
         raise DecodeError(f"a number in a bridge message {message} is out of range")
-    if message == _READING and (len(fields[3]) != 8 or not fields[1] > fields[2] >= 0):
-        raise DecodeError("a reading names its device by 8 bytes, and what it follows")
+    if message == _READING:
+        _, number, previous, device_id, _, channel, _, _ = fields
+        if len(device_id) != DEVICE_ID_LENGTH or not number > previous >= 0 or channel not in CHANNEL_NAMES:
+            raise DecodeError("a reading names its device by 8 bytes, a channel, and what it follows")
     if message in (_COMMAND, _ANSWER) and len(fields[0]) != 16:
         raise DecodeError("a command over a trunk is named by 16 bytes")
     return message, fields

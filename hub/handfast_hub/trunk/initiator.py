@@ -184,5 +184,4 @@ class Initiator(Lane):
         messages.REFUSED: _refused,
         messages.PLEASE: _please,
         messages.ALARM: Lane.alarmed,
-        messages.ALIVE: Lane.alive,
     }

@@ -10,6 +10,7 @@ What both ends do is here; initiator.py and responder.py have the rest. Nothing 
 sends ends an epoch: one goes when a record of its successor was opened.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ class ClassClosed(LocalError):
     retryable = True
 
 
-class Lane:
+class Lane(ABC):
     """What both ends do. `supply` and the role's messages are in the subclasses."""
 
     initiator: ClassVar[bool]
@@ -118,7 +119,7 @@ class Lane:
     # What the shell asks ----------------------------------------------------------------------
 
     def send(self, kind: int, data: bytes, now: float) -> None:
-        """Seal `data`, at most 65,000 bytes, of class `kind`; it leaves with `frames_to_send`.
+        """Seal `data`, at most 66,000 bytes, of class `kind`; it leaves with `frames_to_send`.
 
         ClassClosed when the class needs a fresh QKD key and there is none, or before the first epoch.
         """
@@ -138,17 +139,17 @@ class Lane:
         epoch = self.current
         return bool(epoch and epoch.hybrid and not epoch.suspect and now - epoch.born <= self.timing.fresh)
 
+    @abstractmethod
     def supply(self, ticket: int, key_id: bytes | None, key: bytes | None, now: float) -> None:
         """Answer a KeyWanted: the 16 bytes of a key_ID and its key, or None and None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def renew(self, reason: str, now: float) -> None:
         """A new epoch is wanted soon."""
-        raise NotImplementedError
 
+    @abstractmethod
     def early(self, epoch: Epoch, now: float) -> None:
         """Data came under the epoch that is being made."""
-        raise NotImplementedError
 
     def alarm(self, now: float) -> None:
         """The QKD key of this epoch is suspect: tell the peer, close what fails closed, and rekey."""
@@ -202,7 +203,8 @@ class Lane:
         self.authentic(now)
         if header.kind == CONTROL:
             kind, fields = decode_message(data, _CONTROLS)
-            self._handler(self.controls, kind)(self, epoch, data, fields, now)
+            if kind != messages.ALIVE:
+                self._handler(self.controls, kind)(self, epoch, data, fields, now)
         else:
             self._take(epoch, header, data, now)
 
@@ -239,9 +241,6 @@ class Lane:
         """ALARM: the other end trusts the QKD key of `epoch` no longer."""
         epoch.suspect = True
         self.renew("alarm", now)
-
-    def alive(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
-        """ALIVE: being heard is all that it says."""
 
     # For the roles ----------------------------------------------------------------------------
 

@@ -205,6 +205,9 @@ class Link:
         except Error as error:
             self.counts.failures += 1
             _LOG.warning("no QKD key", trunk=self.name, reason=error.detail)
+            if getattr(error, "reason", "") == "qber_alarm" and self.fresh():
+                # What was distilled just before the alarm is as suspect as what comes now.
+                self.alarm()
         lane.supply(wanted.ticket, key_id, key, time.monotonic())
         self._hear(lane)
         self._flush()

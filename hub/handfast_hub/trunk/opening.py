@@ -33,8 +33,8 @@ class Peer(NamedTuple):
     pairing: bytes
 
     def __repr__(self) -> str:
-        """Without the secret: this may stand in a traceback."""
-        return f"Peer({self.hub_id.hex()})"
+        """Nothing of it: this may stand in a traceback."""
+        return "Peer(...)"
 
 
 class Party(NamedTuple):

@@ -18,7 +18,8 @@ _HEADER = struct.Struct(">BIQ")
 _DEGRADED = 0x08
 HEADER_LENGTH = _HEADER.size
 OVERHEAD = HEADER_LENGTH + 16
-LONGEST_PLAINTEXT = 65_000
+# A reading of 65,000 bytes, the longest that a device can send, and what a bridge says about it.
+LONGEST_PLAINTEXT = 66_000
 # How far behind the newest record another may come: several carriers reorder a lot.
 WINDOW = 1024
 # SP 800-38D section 8.3 allows 2^32 invocations; rekeying comes long before.
@@ -51,7 +52,7 @@ class Sending:
         self.volume = 0
 
     def seal(self, kind: int, plaintext: bytes) -> bytes:
-        """A record of class `kind`; LocalError for a plaintext of more than 65,000 bytes."""
+        """A record of class `kind`; LocalError for a plaintext of more than 66,000 bytes."""
         if len(plaintext) > LONGEST_PLAINTEXT:
             raise LocalError(
                 f"a record of a trunk holds at most {LONGEST_PLAINTEXT} bytes, not {len(plaintext)}"

@@ -171,5 +171,4 @@ class Responder(Lane):
         messages.REKEY: _rekey_offered,
         messages.PROVEN: _proven,
         messages.ALARM: Lane.alarmed,
-        messages.ALIVE: Lane.alive,
     }

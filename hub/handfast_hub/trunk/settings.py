@@ -47,6 +47,9 @@ class Trunk(_Section):
     """Which channels of devices are bridged, and as what: `secret` waits for an epoch with a fresh QKD key,
     `normal` may travel under ML-KEM alone and is marked degraded then, `bulk` never spends a QKD key."""
 
+    commands: bool = False
+    """Whether the other hub may send commands to devices of this one."""
+
     kme: str = ""
     """URL of the KME of this end (ETSI GS QKD 014). Without it the trunk has no QKD, and `secret` waits for
     ever."""

@@ -96,6 +96,7 @@ class Trunks:
             self._random,
             self._find,
             self._arrived,
+            obey=settings.commands,
         )
         return _Trunk(settings, peer, link, bridge)
 
