@@ -1,7 +1,7 @@
 """Files of tests/core, tests/shell and tests/firmware, and known answers, on the emulated Cortex-M3.
 
-An emulated chip is slow: each run takes the files of QUICK and ROTATING of the others, another choice each
-day; all of them: python tests/on_board.py. Known answers are 36, others each day too: of each ML-KEM two of
+An emulated chip is slow: each run takes the files of QUICK, and ROTATING of SLOW, others each day. All there
+are: python tests/on_board.py. Known answers are 36, others each day too: of each ML-KEM two of
 the 1,000 records of kat_MLKEM_*.rsp (key, ciphertext, secret, implicit rejection), of each ML-DSA one of the
 100 keys of kat_MLDSA_*_det_pure.rsp, and a signature, its verification and a forgery as CPython has them.
 """
@@ -30,24 +30,44 @@ pytestmark = pytest.mark.skipif(
 VECTORS = Path(cryptography_vectors.__file__).parent / "asymmetric"
 # The number of the day chooses; a run can be repeated by its date.
 TODAY = dt.datetime.now(dt.UTC).toordinal()
-# Files that take the board a second or two, always run.
+# Files that take the board a few seconds, run always.
 QUICK = (
     "core/test_cbor",
     "core/test_codes",
     "core/test_cose",
+    "core/test_credentials",
+    "core/test_device_session",
     "core/test_ead",
     "core/test_entropy",
     "core/test_errors",
     "core/test_frames",
+    "core/test_health_tests",
+    "core/test_hub_session",
+    "core/test_messages",
+    "core/test_plaintexts",
+    "core/test_records",
+    "core/test_replay",
+    "core/test_rfc9529",
+    "core/test_root_key",
+    "core/test_session_faults",
     "firmware/test_aes",
     "firmware/test_buffers",
     "firmware/test_keccak",
     "firmware/test_keystore",
     "firmware/test_mqtt",
     "firmware/test_uart",
+    "shell/test_device",
 )
-# Of the others, a day.
-ROTATING = 2
+# Files of which each takes up to a minute, and how many of them run on one day.
+SLOW = (
+    "core/test_ead_in_handshakes",
+    "core/test_handshake_faults",
+    "core/test_initiator",
+    "core/test_key_schedule",
+    "core/test_onboarding_vectors",
+    "core/test_replayed_crypto",
+)
+ROTATING = 1
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +88,9 @@ def built(board: str) -> Path:
 
 def chosen() -> list[Path]:
     """The files of today."""
-    files = on_board.test_files()
-    quick = [path for path in files if f"{path.parent.name}/{path.stem}" in QUICK]
-    slow = [path for path in files if path not in quick]
-    first = TODAY * ROTATING % len(slow)
-    return quick + (slow + slow)[first : first + ROTATING]
+    first = TODAY % len(SLOW)
+    names = (*QUICK, *(SLOW + SLOW)[first : first + ROTATING])
+    return [on_micropython.ROOT / "tests" / f"{name}.py" for name in names]
 
 
 def test_files_of_core_shell_and_firmware_pass_on_the_board(image: Path) -> None:

@@ -21,7 +21,8 @@ static void mp_machine_uart_init_helper(machine_uart_obj_t *self, size_t n_args,
     static const mp_arg_t allowed[] = {
         {MP_QSTR_baudrate, MP_ARG_INT, {.u_int = 115200}},
         {MP_QSTR_timeout, MP_ARG_KW_ONLY | MP_ARG_INT, {.u_int = 0}},
-        {MP_QSTR_timeout_char, MP_ARG_KW_ONLY | MP_ARG_INT, {.u_int = 0}},
+        // As on other ports a read waits a moment for the next byte: else it would end after each one.
+        {MP_QSTR_timeout_char, MP_ARG_KW_ONLY | MP_ARG_INT, {.u_int = 1}},
         {MP_QSTR_rxbuf, MP_ARG_KW_ONLY | MP_ARG_INT, {.u_int = UART_RING}},
     };
     mp_arg_val_t args[MP_ARRAY_SIZE(allowed)];
