@@ -56,7 +56,12 @@ QUICK = (
     "firmware/test_keystore",
     "firmware/test_mqtt",
     "firmware/test_uart",
-    "shell/test_device",
+    "firmware/test_mldsa",
+    "firmware/test_mlkem",
+    "firmware/test_x25519",
+    "firmware/test_xwing",
+    "shell/test_identity",
+    "shell/test_inbox",
 )
 # Files of which each takes up to a minute, and how many of them run on one day.
 SLOW = (
@@ -66,6 +71,9 @@ SLOW = (
     "core/test_key_schedule",
     "core/test_onboarding_vectors",
     "core/test_replayed_crypto",
+    "shell/test_device",
+    "shell/test_device_life",
+    "shell/test_enrolment",
 )
 ROTATING = 1
 
