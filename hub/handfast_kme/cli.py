@@ -5,12 +5,14 @@ Exit codes stand in handfast_cpython/terminal.py; every list has --json.
 """
 
 import enum
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from handfast.core.errors import Error, LocalError
+from handfast_cpython import terminal
 from handfast_cpython.terminal import fail, run, show_json
 
 if TYPE_CHECKING:
@@ -255,4 +257,8 @@ def _show(rows: list[dict[str, Any]], json: bool, nothing: str) -> None:
 
 def main() -> None:
     """The entry point of the command."""
-    app()
+    try:
+        terminal.main(app)
+    except ModuleNotFoundError as error:
+        print(f"handfast-kme: {error.name} is not installed; it comes with handfast[qkd]", file=sys.stderr)
+        sys.exit(terminal.FAILED)
