@@ -201,7 +201,7 @@ async def test_whatever_fails_is_said_and_tried_again_after_a_growing_pause() ->
         EntropyError("stuck"),
         KeystoreError("flash is full"),
         LinkClosed("away"),
-        MemoryError(),
+        MemoryError("allocating 512 bytes"),
         EntropyError("silent"),
     ]
     said = []
@@ -223,7 +223,7 @@ async def test_whatever_fails_is_said_and_tried_again_after_a_growing_pause() ->
         "the quantum source: stuck",
         "flash is full",
         "away",
-        "the memory is full; starting again",
+        "the memory is full: allocating 512 bytes; starting again",
         "the quantum source: silent",
     ]
     assert board.clock.slept == [2, 4, 8, 16, 32]
