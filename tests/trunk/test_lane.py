@@ -5,7 +5,7 @@ import random
 import pytest
 from trunk_ends import IDENTITIES, PAIRING, Joined
 
-from handfast.core.errors import AuthenticationError, LocalError, PeerError, ReplayError
+from handfast.core.errors import AuthenticationError, EntropyError, LocalError, PeerError, ReplayError
 from handfast_hub.trunk.lane import ClassClosed, Failed, Heard, Silent
 from handfast_hub.trunk.policy import BULK, BULK_LANE, NORMAL, SECRET
 from handfast_hub.trunk.records import OVERHEAD
@@ -313,3 +313,58 @@ def test_a_record_has_the_size_that_is_promised() -> None:
     assert [len(frame) for frame in joined.ends[0].frames_to_send(joined.now)] == [100 + OVERHEAD]
     with pytest.raises(LocalError):
         joined.ends[0].send(NORMAL, bytes(66_001), joined.now)
+
+
+def test_a_forged_accept_costs_no_signature_and_stops_no_opening() -> None:
+    joined = Joined()
+    joined.run(0.1)
+    accept = next(frame for frame in joined.recorded[1] if frame[:1] == b"\x01")
+    joined = Joined()
+    verified = []
+    genuine = joined.ends[0].party.crypto
+
+    class Counting(type(genuine)):  # type: ignore[misc]
+        def verify(self, *arguments: object) -> bool:
+            verified.append(arguments)
+            return bool(super().verify(*arguments))
+
+    joined.ends[0].party = joined.ends[0].party._replace(crypto=Counting())
+    joined.kmes.up = False
+    joined.carry = lambda _, frames: []
+    joined.run(0.1)
+    for at in range(60, len(accept), 97):
+        joined.deliver(0, accept[:at] + bytes([accept[at] ^ 1]) + accept[at + 1 :])
+    joined.deliver(0, accept)
+    assert verified == []
+    joined.carry = lambda _, frames: frames
+    joined.run(5.0)
+    assert joined.same_keys()
+    assert len(verified) == 1
+
+
+def test_a_hub_without_randomness_keeps_its_epoch_and_makes_the_next_one_later() -> None:
+    joined = opened()
+    number = joined.epochs(0)[-1][0]
+    lane = joined.ends[0]
+    genuine = lane.party
+
+    def alarm(length: int) -> bytes:
+        raise EntropyError("the source is in alarm")
+
+    lane.party = genuine._replace(random=alarm)
+    tries = 0
+    for _ in range(400):
+        joined.now = round(joined.now + 0.1, 1)
+        try:
+            if joined.now >= lane.timer():
+                lane.handle_timer(joined.now)
+            joined.settle()
+        except EntropyError:
+            tries += 1
+    assert 2 <= tries <= 20
+    assert lane.current is not None
+    assert lane.current.number == number
+    lane.party = genuine
+    joined.run(20.0)
+    assert joined.same_keys()
+    assert joined.epochs(0)[-1][0] > number

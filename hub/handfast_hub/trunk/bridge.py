@@ -52,6 +52,9 @@ LOOK = 1.0
 # Readings that came and wait for their commit; more are dropped, and come again.
 ARRIVALS_LIMIT = 1024
 ANSWERS_REMEMBERED = 4096
+# What another hub may make us remember: how often it was restored, and for how long a command, in seconds.
+LIVES_LIMIT = 2**16
+LONGEST_COMMAND = 86_400.0
 
 
 class _Outgoing:
@@ -270,7 +273,7 @@ class Bridge:
     async def _carry_out(self, command_id: bytes, device_id: bytes, data: bytes, milliseconds: int) -> None:
         answer = self._asked.get(command_id)
         if answer is None:
-            answer = await self._run(command_id, device_id, data, milliseconds / 1000)
+            answer = await self._run(command_id, device_id, data, min(milliseconds / 1000, LONGEST_COMMAND))
             if answer is None:
                 return
             self._asked[command_id] = answer
@@ -322,8 +325,13 @@ def _decode(data: bytes) -> tuple[int, list[Any]]:
     if any(type(value) is int and not -1 <= value < 2**63 for value in fields):
         raise DecodeError(f"a number in a bridge message {message} is out of range")
     if message == _READING:
-        _, number, previous, device_id, _, channel, _, _ = fields
-        if len(device_id) != DEVICE_ID_LENGTH or not number > previous >= 0 or channel not in CHANNEL_NAMES:
+        life, number, previous, device_id, _, channel, _, _ = fields
+        if (
+            life >= LIVES_LIMIT
+            or len(device_id) != DEVICE_ID_LENGTH
+            or not number > previous >= 0
+            or channel not in CHANNEL_NAMES
+        ):
             raise DecodeError("a reading names its device by 8 bytes, a channel, and what it follows")
     if message in (_COMMAND, _ANSWER) and len(fields[0]) != 16:
         raise DecodeError("a command over a trunk is named by 16 bytes")

@@ -97,12 +97,13 @@ class Initiator(Lane):
                 self._begin(opens, None, None, now)
 
     def _begin(self, opens: bool, key_id: bytes | None, key: bytes | None, now: float) -> None:
+        # Should there be no randomness for it, the next attempt is not at once.
+        self._due = now + self.timing.retry
         epoch = self.current
         if opens or epoch is None:
             work: Opening | Rekeying = Opening(self.party, self.number(), key_id, key)
             message = self.opening + work.message
         elif self.uses_qkd and key is None and self._can_wait(epoch, now):
-            self._due = now + self.timing.retry
             return
         else:
             work = Rekeying(self.party, self.number(), key_id, key, epoch.chain)

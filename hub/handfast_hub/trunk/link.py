@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -208,10 +209,18 @@ class Link:
             if getattr(error, "reason", "") == "qber_alarm" and self.fresh():
                 # What was distilled just before the alarm is as suspect as what comes now.
                 self.alarm()
-        lane.supply(wanted.ticket, key_id, key, time.monotonic())
+        self._attempt(lambda: lane.supply(wanted.ticket, key_id, key, time.monotonic()))
         self._hear(lane)
         self._flush()
         self._wake.set()
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """A hub whose source is in alarm makes no epoch; it keeps the one it has, and tries again."""
+        try:
+            work()
+        except Error as error:
+            self.counts.failures += 1
+            _LOG.error("no new epoch", trunk=self.name, reason=error.detail)
 
     def _flush(self) -> None:
         now = time.monotonic()
@@ -232,7 +241,7 @@ class Link:
             now = time.monotonic()
             for lane in self._lanes.values():
                 if now >= lane.timer():
-                    lane.handle_timer(now)
+                    self._attempt(partial(lane.handle_timer, now))
             self._flush()
             pause = min(lane.timer() for lane in self._lanes.values()) - time.monotonic()
             with contextlib.suppress(TimeoutError):

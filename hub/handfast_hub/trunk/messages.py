@@ -40,8 +40,8 @@ _SIGNATURE = _sized("signature", *_SIGNATURE_LENGTHS)
 SHAPES: "dict[int, tuple[object, ...]]" = {
     # lane, policy version, nonce_I, epoch, key_ID or null, ek, CRED_I, gate
     OPEN: (_LANE, _POLICY, _NONCE, _EPOCH, _KEY_ID, _EK, _CREDENTIAL, _MAC),
-    # lane, nonce_R, epoch, key_ID or null, ct, CRED_R, sig_R, mac_R
-    ACCEPT: (_LANE, _NONCE, _EPOCH, _KEY_ID, _CT, _CREDENTIAL, _SIGNATURE, _MAC),
+    # lane, nonce_R, epoch, key_ID or null, ct, CRED_R, sig_R, mac_R, gate
+    ACCEPT: (_LANE, _NONCE, _EPOCH, _KEY_ID, _CT, _CREDENTIAL, _SIGNATURE, _MAC, _MAC),
     # lane, epoch, sig_I, mac_I
     CONFIRM: (_LANE, _EPOCH, _SIGNATURE, _MAC),
     # epoch, key_ID or null, ek

@@ -1,13 +1,14 @@
 """The first epoch of a lane: two hubs prove who they are, and derive keys that nobody else has.
 
     I -> R   OPEN     nonce_I, ek, key_ID, CRED_I, gate
-    R -> I   ACCEPT   nonce_R, ct, key_ID or null, CRED_R, sig_R, mac_R
+    R -> I   ACCEPT   nonce_R, ct, key_ID or null, CRED_R, sig_R, mac_R, gate
     I -> R   CONFIRM  sig_I, mac_I
 
 A SIGMA exchange with ML-KEM-768 in the place of Diffie-Hellman: each hub signs the hash of all that
 was said, both identities in it, and proves by a MAC that it has derived the epoch. The hub with the
 lower hub_id is the initiator. The pairing secret, entered at both hubs by their operators, is the
-first chain, and makes the gate: who does not know it costs the responder one HMAC.
+first chain, and makes the gate of OPEN and of ACCEPT: who does not know it costs either end two
+HMACs and no more.
 """
 
 from collections.abc import Callable
@@ -79,8 +80,10 @@ class Opening:
 
     def accept(self, fields: list[Any]) -> tuple[Made, bytes]:
         """The epoch and the CONFIRM of an ACCEPT; RefusedError for another hub than the pinned one."""
-        lane, nonce, epoch, key_id, ct, cred, signature, mac = fields
         party = self._party
+        if not gate_is_right(party, fields, self.message):
+            raise AuthenticationError
+        lane, nonce, epoch, key_id, ct, cred, signature, mac, _ = fields
         if lane != party.lane or epoch < self._epoch or key_id not in (None, self._key_id):
             raise DecodeError("an ACCEPT answers the lane, an epoch not below ours and our key_ID")
         th = party.hash(self.message, [nonce, epoch, key_id, ct, cred])
@@ -126,9 +129,8 @@ class Accepting:
         secrets = derive(party.crypto, th, qkd, shared_secret, chain, number)
         self.made = Made(number, th, secrets, qkd is not None)
         mac = confirmation(party.crypto, secrets, b"R", th)
-        self.message = encode_message(
-            ACCEPT, party.lane, nonce, number, key_id, ct, cred, _sign(party, "R", th), mac
-        )
+        fields = (party.lane, nonce, number, key_id, ct, cred, _sign(party, "R", th), mac)
+        self.message = encode_message(ACCEPT, *fields, _gate(party, fields, self._raw))
         return number
 
     def confirm(self, fields: list[Any]) -> Made:
@@ -143,10 +145,12 @@ class Accepting:
         return self.made
 
 
-def gate_is_right(party: Party, fields: list[Any]) -> bool:
-    """Whether an OPEN comes from somebody with the pairing secret; costs two HMACs and nothing else."""
-    gate = fields[-1]
-    return isinstance(gate, bytes) and party.crypto.equal(gate, _gate(party, tuple(fields[:-1])))
+def gate_is_right(party: Party, fields: list[Any], answered: bytes = b"") -> bool:
+    """Whether an OPEN, or the ACCEPT of the OPEN `answered`, comes from somebody with the pairing secret.
+
+    Costs two HMACs and nothing else.
+    """
+    return party.crypto.equal(fields[-1], _gate(party, tuple(fields[:-1]), answered))
 
 
 def check_confirmation(crypto: Crypto, secrets: Secrets, role: bytes, th: bytes, mac: bytes) -> None:
@@ -155,9 +159,9 @@ def check_confirmation(crypto: Crypto, secrets: Secrets, role: bytes, th: bytes,
         raise AuthenticationError
 
 
-def _gate(party: Party, fields: tuple[object, ...]) -> bytes:
+def _gate(party: Party, fields: tuple[object, ...], answered: bytes = b"") -> bytes:
     key = extract(party.crypto, SHA_384, b"handfast trunk 1 gate", party.peer.pairing)
-    return party.crypto.hmac(SHA_384, key, encode([*party.hub_ids(), *fields]))
+    return party.crypto.hmac(SHA_384, key, encode([*party.hub_ids(), answered, *fields]))
 
 
 def _sign(party: Party, role: str, th: bytes) -> bytes:
