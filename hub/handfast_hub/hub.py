@@ -195,15 +195,18 @@ class Hub:
         async for arrival in self._bridged.listen():
             yield arrival
 
-    async def command(self, device_id: bytes, data: bytes, *, expires: float = 60.0) -> Response:
+    async def command(
+        self, device_id: bytes, data: bytes, *, expires: float = 60.0, repeatable: bool = False
+    ) -> Response:
         """Send `data` to a device and wait for its answer.
 
         A device that is away gets it when it is back. LinkTimeout when no answer came within
         `expires` seconds: whether the command was carried out is not known then if it was sent.
-        LocalError for a device that is not onboarded.
+        `repeatable` says that the device may carry it out twice: it is sent again then to a device
+        that restarted. LocalError for a device that is not onboarded.
         """
         now = time.time()
-        number = await self.operator.command(NewCommand(device_id, data, now + expires, now))
+        number = await self.operator.command(NewCommand(device_id, data, now + expires, now, repeatable))
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._answers[number] = future
         try:

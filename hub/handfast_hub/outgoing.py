@@ -6,8 +6,9 @@ a crash the same nonce would be used again.
 A command has one record at most, which is in the registry before it leaves. As long as there is no
 answer these very bytes go out again when the device speaks in the epoch in which they were sealed,
 also from a later process: the device takes them once. So a command is carried out at most once, and
-one whose epoch has passed is never sealed anew, because nobody can know whether it arrived. The one
-exception is a record that the broker did not take: that command waits again.
+one whose epoch has passed is never sealed anew, because nobody can know whether it arrived. There are
+two exceptions: a record that the broker did not take lets its command wait again, and so does the end
+of an epoch for a command of which its sender said that it is repeatable.
 """
 
 import time
@@ -120,7 +121,10 @@ class Outgoing:
             name: sent for name, sent in (device.unanswered or {}).items() if now < sent.expires_at
         }
         device.held = False
-        for command in await self._registry.waiting_commands(device.id, now):
+        active = device.ring.active
+        if active is None:
+            return
+        for command in await self._registry.waiting_commands(device.id, active.epoch, now):
             if len(unanswered) >= UNANSWERED_LIMIT:
                 device.held = True
                 return

@@ -127,7 +127,7 @@ async def test_after_a_restore_no_command_is_sent_that_may_have_been_sent_before
     backup(config, tmp_path / "copy")
     restore(config, tmp_path / "copy", world.crypto)
     registry = await Registry.open(config, world.crypto)
-    assert await registry.waiting_commands(device_id, now) == []
+    assert await registry.waiting_commands(device_id, 0, now) == []
     assert (await registry.operator.find_command(number)).state == "unanswered"
     await registry.close()
 

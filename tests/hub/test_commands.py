@@ -14,6 +14,7 @@ from handfast_cpython.swarm import Simulated
 from handfast_hub import outgoing
 from handfast_hub.memory_hub import MemoryHub
 from handfast_hub.registry.operator import CommandInfo, NewCommand
+from handfast_hub.registry.traffic import Dispatch
 
 
 @pytest.fixture
@@ -32,11 +33,13 @@ async def one(swarm: Fleet, hub: MemoryHub, overheard: Overheard) -> AsyncIterat
         yield fleet.devices[0]
 
 
-async def queue(hub: MemoryHub, simulated: Simulated, data: bytes, seconds: float = 600.0) -> int:
+async def queue(
+    hub: MemoryHub, simulated: Simulated, data: bytes, seconds: float = 600.0, repeatable: bool = False
+) -> int:
     device_id = device(simulated).device_id
     assert device_id is not None
     now = time.time()
-    return await hub.operator.command(NewCommand(device_id, data, now + seconds, now))
+    return await hub.operator.command(NewCommand(device_id, data, now + seconds, now, repeatable))
 
 
 async def state(hub: MemoryHub, number: int) -> str:
@@ -100,6 +103,43 @@ async def test_a_command_whose_epoch_has_passed_is_not_sealed_anew_and_ends_unan
     await becomes(hub, later, "answered")
     obeying.cancel()
     assert heard == [b"blink"]
+
+
+async def test_a_repeatable_command_is_sealed_anew_for_a_device_that_restarted(
+    one: Simulated, hub: MemoryHub, overheard: Overheard
+) -> None:
+    hub.broker.drop_all()
+    number = await queue(hub, one, b"close the valve", repeatable=True)
+    await becomes(hub, number, "sent")
+    await start_again(one)
+    heard: list[bytes] = []
+    obeying = asyncio.create_task(obey(one, heard))
+    for _ in range(8):
+        await device(one).send(b"here")
+        await hub.fake_clock.advance(1)
+    await becomes(hub, number, "answered")
+    obeying.cancel()
+    assert heard == [b"close the valve"]
+    # One record for each epoch, and in no epoch two.
+    records = set(commands_of(overheard))
+    assert len(records) == len({epoch for epoch, _ in records}) == 2
+
+
+async def test_a_repeatable_command_that_may_have_been_carried_out_ends_unanswered(
+    one: Simulated, hub: MemoryHub
+) -> None:
+    hub.broker.drop_all()
+    number = await queue(hub, one, b"close the valve", repeatable=True)
+    await becomes(hub, number, "sent")
+    ours = device(one).device_id
+    assert ours is not None
+    (before,) = await hub._registry.sent_commands(ours, time.time())
+    again = Dispatch(number, before.epoch + 1, 7, b"another record", time.time())
+    assert await hub._registry.dispatch(again)
+    await hub._registry.take_back(again)
+    assert await state(hub, number) == "sent"
+    assert await hub._registry.sweep(time.time() + 601) == 1
+    assert await state(hub, number) == "unanswered"
 
 
 async def test_an_answer_that_comes_late_still_counts(one: Simulated, hub: MemoryHub) -> None:

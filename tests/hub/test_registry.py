@@ -470,11 +470,11 @@ async def test_a_command_is_sent_once_and_answered_by_the_record_that_it_went_ou
     await admit(registry, 1)
     ring = await onboard(registry, 1)
     number = await registry.operator.command(NewCommand(ring.device_id, b"open", NOW + 60, NOW))
-    (command,) = await registry.waiting_commands(ring.device_id, NOW)
+    (command,) = await registry.waiting_commands(ring.device_id, 0, NOW)
     assert (command.number, command.data) == (number, b"open")
     assert await registry.dispatch(Dispatch(number, 0, 7, b"record", NOW))
     assert not await registry.dispatch(Dispatch(number, 0, 8, b"another", NOW))
-    assert await registry.waiting_commands(ring.device_id, NOW) == []
+    assert await registry.waiting_commands(ring.device_id, 9, NOW) == []
     result = world.opened(ring, 3, Speaker(ring.device_id, 1).record(0, 1, 3, b"answer"))
     response = Response(0, 7, 0, b"opened")
     assert await registry.deliver(Delivery(ring, result, 3, None, response, NOW)) is None
@@ -486,7 +486,7 @@ async def test_a_command_that_waited_too_long_is_never_sent(registry: Registry) 
     await admit(registry, 1)
     ring = await onboard(registry, 1)
     number = await registry.operator.command(NewCommand(ring.device_id, b"open", NOW + 60, NOW))
-    assert await registry.waiting_commands(ring.device_id, NOW + 60) == []
+    assert await registry.waiting_commands(ring.device_id, 0, NOW + 60) == []
     assert not await registry.dispatch(Dispatch(number, 0, 7, b"record", NOW + 60))
     assert await registry.sweep(NOW + 60) == 1
     assert (await registry.operator.find_command(number)).state == "expired"

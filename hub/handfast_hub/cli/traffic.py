@@ -70,10 +70,18 @@ def send(
     data: Annotated[str, typer.Argument(help="The command, as text.")],
     binary: Annotated[bool, typer.Option("--hex", help="DATA is hex digits for bytes.")] = False,
     expires: Annotated[str, typer.Option(help="How long it is worth carrying out: 30s, 15m, 24h.")] = "60s",
+    repeatable: Annotated[
+        bool,
+        typer.Option(help="To carry it out twice does no harm: send it again to a device that restarted."),
+    ] = False,
     wait: Annotated[bool, typer.Option(help="Wait for the answer.")] = True,
     json: Json = False,
 ) -> None:
-    """Send a command to a device. One that is away gets it when it is back, unless it expired."""
+    """Send a command to a device. One that is away gets it when it is back, unless it expired.
+
+    A command is carried out at most once, so one that was on its way while its device restarted is lost.
+    With --repeatable it is sent again instead; devices that sleep without power need that.
+    """
     try:
         lifetime = seconds(expires)
         payload = bytes.fromhex(data) if binary else data.encode()
@@ -87,7 +95,8 @@ def send(
 
         found = await known_device(operator, crypto, device)
         now, until = time.time(), time.monotonic() + lifetime
-        number = await operator.command(NewCommand(found.device_id, payload, now + lifetime, now))
+        new = NewCommand(found.device_id, payload, now + lifetime, now, repeatable)
+        number = await operator.command(new)
         while True:
             command = await operator.find_command(number)
             if command.state == "answered" or not wait:

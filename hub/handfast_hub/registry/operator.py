@@ -61,12 +61,16 @@ class Event(NamedTuple):
 
 
 class NewCommand(NamedTuple):
-    """`data` for the device, worthless after `expires_at`."""
+    """`data` for the device, worthless after `expires_at`.
+
+    `repeatable`: the device may carry it out twice; then a restart of the device does not lose it.
+    """
 
     device_id: bytes
     data: bytes
     expires_at: float
     now: float
+    repeatable: bool = False
 
 
 class Operator:
@@ -197,6 +201,7 @@ def queue_commands(connection: Connection, items: Sequence[NewCommand]) -> list[
                 data=item.data,
                 created_at=item.now,
                 expires_at=item.expires_at,
+                repeatable=int(item.repeatable),
             )
             .returning(commands.c.id)
         )

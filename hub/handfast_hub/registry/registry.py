@@ -221,9 +221,9 @@ class Registry:
         """What a revoked device is answered with, on channel 0; empty after 24 hours."""
         return await self._group.submit(_LAST, (device_id, epoch, now))
 
-    async def waiting_commands(self, device_id: bytes, now: float) -> list[Command]:
-        """The commands that wait for a device, oldest first."""
-        return await self._group.submit(_COMMANDS, (device_id, now))
+    async def waiting_commands(self, device_id: bytes, epoch: int, now: float) -> list[Command]:
+        """The commands that wait for a device whose key is in `epoch`, oldest first."""
+        return await self._group.submit(_COMMANDS, (device_id, epoch, now))
 
     async def sent_commands(self, device_id: bytes, now: float) -> list[Sent]:
         """The commands that were sent to a device and have no answer yet, oldest first."""

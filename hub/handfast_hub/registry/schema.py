@@ -44,7 +44,8 @@ DEVICE_STATES = (WAITING, ADMITTED, JOINING, ONBOARDED, REVOKED, REFUSED)
 SHUT_OUT = (REVOKED, REFUSED)
 
 # States of a command. QUEUED: never left the hub. SENT: a record of it was made and may have left; it
-# may be carried out, or have been, and the same record goes out again. The rest are final. ANSWERED: by
+# may be carried out, or have been, and the same record goes out again; one that is `repeatable` is sealed
+# anew when its device has left the epoch of that record. The rest are final. ANSWERED: by
 # its device. EXPIRED: it never left. UNANSWERED: it expired after it was sent, so nobody knows; an
 # answer that comes late still counts.
 QUEUED = "queued"
@@ -218,6 +219,8 @@ commands = Table(
     Column("answered_at", Double),
     # The sealed record while the command is SENT: only these very bytes may go out again.
     Column("record", LargeBinary),
+    # 1: to carry it out twice is as good as once, so it may have another record in another epoch.
+    Column("repeatable", Integer, nullable=False, server_default="0"),
     Index(None, "state", "device"),
     sqlite_autoincrement=True,
 )

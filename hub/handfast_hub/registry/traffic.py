@@ -87,11 +87,17 @@ _ROOTS = (
     .join(keys, sa.and_(keys.c.device == devices.c.id, keys.c.active == 1))
     .where(devices.c.device_id.in_(sa.bindparam("values", expanding=True)))
 )
-_QUEUED = Read(
+_WAITING = Read(
     lambda device_ids: (
-        sa.select(commands.c.id, devices.c.device_id, commands.c.data, commands.c.expires_at)
+        sa.select(
+            commands.c.id, devices.c.device_id, commands.c.data, commands.c.expires_at, commands.c.epoch
+        )
         .join(devices, devices.c.id == commands.c.device)
-        .where(commands.c.state == QUEUED, devices.c.device_id.in_(device_ids))
+        .where(
+            # What was sent waits again only in another epoch: `waiting_commands`.
+            sa.or_(commands.c.state == QUEUED, sa.and_(commands.c.state == SENT, commands.c.repeatable == 1)),
+            devices.c.device_id.in_(device_ids),
+        )
         .order_by(commands.c.id)
     )
 )
@@ -110,9 +116,9 @@ _SENT = Read(
         .order_by(commands.c.id)
     )
 )
-_STATES = sa.select(commands.c.id, commands.c.state, commands.c.expires_at).where(
-    commands.c.id.in_(sa.bindparam("values", expanding=True))
-)
+_STATES = sa.select(
+    commands.c.id, commands.c.state, commands.c.expires_at, commands.c.epoch, commands.c.repeatable
+).where(commands.c.id.in_(sa.bindparam("values", expanding=True)))
 _SEND = (
     sa.update(commands)
     .where(commands.c.id == sa.bindparam("of_command"))
@@ -132,7 +138,14 @@ _TAKE_BACK = (
         commands.c.epoch == sa.bindparam("of_epoch"),
         commands.c.piv == sa.bindparam("of_piv"),
     )
-    .values(state=QUEUED, epoch=None, piv=None, record=None, sent_at=None)
+    .values(
+        # An earlier record of a repeatable one may have arrived: nobody may say that it never left.
+        state=sa.case((commands.c.repeatable == 1, SENT), else_=QUEUED),
+        epoch=None,
+        piv=None,
+        record=None,
+        sent_at=None,
+    )
 )
 _FAREWELLS = (
     sa.select(devices.c.device_id, farewells.c.epoch, farewells.c.record)
@@ -229,14 +242,24 @@ def reserve(connection: Connection, items: Sequence[Ring]) -> list[Refusal | Exc
     return outcomes
 
 
-def waiting_commands(connection: Connection, items: Sequence[tuple[bytes, float]]) -> list[list[Command]]:
-    """For each (device_id, now) the commands that wait, oldest first."""
-    found: dict[bytes, list[Command]] = {}
-    for row in _QUEUED.rows(connection, [device_id for device_id, _ in items]):
-        found.setdefault(row.device_id, []).append(Command._make(row))
+def waiting_commands(
+    connection: Connection, items: Sequence[tuple[bytes, int, float]]
+) -> list[list[Command]]:
+    """For each (device_id, epoch in use, now) the commands that wait, oldest first.
+
+    One that never left does, and a repeatable one whose record went out in an epoch before.
+    """
+    found: dict[bytes, list[tuple[int | None, Command]]] = {}
+    for row in _WAITING.rows(connection, [device_id for device_id, _, _ in items]):
+        command = Command(row.id, row.device_id, row.data, row.expires_at)
+        found.setdefault(row.device_id, []).append((row.epoch, command))
     return [
-        [command for command in found.get(device_id, ()) if now < command.expires_at]
-        for device_id, now in items
+        [
+            command
+            for sealed_in, command in found.get(device_id, ())
+            if now < command.expires_at and sealed_in != epoch
+        ]
+        for device_id, epoch, now in items
     ]
 
 
@@ -251,15 +274,16 @@ def sent_commands(connection: Connection, items: Sequence[tuple[bytes, float]]) 
 def dispatch(connection: Connection, items: Sequence[Dispatch]) -> list[bool]:
     """Mark commands as sent, before their records leave; False: it waits no longer, send nothing.
 
-    So a command has one record at most. The record is kept: it may go out again, also from a later
-    process, because the device takes it once.
+    So a command has one record at most, a repeatable one has one for each epoch. The record is kept: it
+    may go out again, also from a later process, because the device takes it once.
     """
     found = {row.id: row for row in connection.execute(_STATES, {"values": [item.number for item in items]})}
     outcomes = []
     rows = []
     for item in items:
         row = found.get(item.number)
-        ready = row is not None and row.state == QUEUED and item.now < row.expires_at
+        again = row is not None and row.state == SENT and row.repeatable and row.epoch != item.epoch
+        ready = row is not None and (row.state == QUEUED or again) and item.now < row.expires_at
         outcomes.append(ready)
         if ready:
             names = {"of_command": item.number, "new_epoch": item.epoch, "new_piv": item.piv}
