@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from handfast.core import codes
 from handfast.core.errors import DecodeError, LocalError
+from handfast.settings import Settings
 from handfast_cpython import terminal
 
 BROKER_PASSWORD = "HANDFAST_BROKER_PASSWORD"  # noqa: S105  # the name of a variable
@@ -56,6 +57,10 @@ def flash(
     qrng: Annotated[
         str | None,
         typer.Option("--qrng", help="The quantum source: uart:1, uart:1#baud=9600,min-entropy=0.8, or os."),
+    ] = None,
+    suite: Annotated[
+        list[int] | None,
+        typer.Option("--suite", help="A suite to use, best first; repeat it for more. -21 for a new device."),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="What a new device calls itself.")] = "board",
     period: Annotated[
@@ -101,7 +106,7 @@ def flash(
             None if main is None else _program(main),
             None if kernels is None else _read(kernels),
             {"hub": hub, "token": token, "name": name, "wifi": wifi, "reset": reset},
-            {"broker": broker, "qrng": qrng, "period": period},
+            {"broker": broker, "qrng": qrng, "period": period, "suites": suite or None},
             yes,
             json,
         )
@@ -167,13 +172,18 @@ def _checked(setup: dict[str, Any]) -> dict[str, Any]:
 
 
 def _configuration(wishes: dict[str, Any]) -> dict[str, Any]:
-    """The entries of `handfast_micropython.configuration` that were asked for."""
+    """The entries of `handfast_micropython.configuration` that were asked for.
+
+    LocalError for suites that do not go together.
+    """
     values = {name: wish for name, wish in wishes.items() if wish is not None}
     broker = values.pop("broker", None)
     if broker is not None and broker.startswith("uart:"):
         values["broker"] = broker
     elif broker is not None:
         values.update(_broker(broker))
+    if "suites" in values:
+        Settings(suites=tuple(values["suites"]))
     if values:
         values["firmware"] = f"handfast {terminal.number()}"[:MAX_LABEL]
     return values

@@ -3,8 +3,10 @@
 Everything is real but the chip: the command, the raw prompt, the file system, the hub, Mosquitto.
 """
 
+import contextlib
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ pytestmark = needs_qemu
 MAIN, OURS = "/main.py", ("/lib/handfast/", "/lib/handfast_micropython/")
 # A hub that nobody runs: a board is set up without talking to it.
 HUB = encode_hub_code(Crypto(), bytes(range(32)))
+SUITES = {"claim code": "-21", "token": "-22"}
 SETTINGS = ("--board", "qemu", "--hub", HUB, "--broker", "uart:1")
 
 
@@ -78,6 +81,7 @@ def test_a_board_is_flashed_admitted_and_heard(
         hub.start()
         with FlashedBoard(tmp_path, emulator.tcp(broker.host, broker.port)) as board:
             words = ["--port", board.port, "--hub", hub.code, "--broker", "uart:1", "--name", "cellar"]
+            words += ["--suite", SUITES[way]]
             token = ""
             if way == "token":
                 words += ["--token", "-", "--reset", "--yes"]
@@ -92,6 +96,8 @@ def test_a_board_is_flashed_admitted_and_heard(
             assert bytes.fromhex(first["data"]).endswith(b" bytes of memory are free")
             [device] = json.loads(hub_says(hub, "devices", "--json"))
             assert device["thumbprint"] == said["thumbprint"]
+            with contextlib.closing(sqlite3.connect(hub.folder / "hub.sqlite")) as database:
+                assert database.execute("SELECT suite FROM keys").fetchall() == [(int(SUITES[way]),)]
 
 
 def test_a_flashed_board_keeps_its_identity_and_gets_only_what_differs(
