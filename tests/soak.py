@@ -31,6 +31,7 @@ def main() -> int:
             "tests/kme/test_link_model.py",
             "-k",
             "hold_the_same_bits",
+            "--log-cli-level=INFO",
         ]
         environment = {**os.environ, "HANDFAST_KEY_BITS": str(10**9)}
         if subprocess.run(command, cwd=ROOT, check=False, env=environment).returncode:

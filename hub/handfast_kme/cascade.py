@@ -8,7 +8,7 @@ known
 node on, until no pass has an odd block.
 
 Bob's side is a generator that yields `Question` and is sent the answers, so it runs over any channel. The
-orders of the passes are public, as is the seed they come from.
+orders of the passes are public, as is the seed they come from, which is drawn after the light was measured.
 """
 
 import math
@@ -53,11 +53,44 @@ def block_sizes(length: int, error_rate: float) -> list[int]:
     return [min(size, largest) for size in sizes]
 
 
-def order(seed: int, number: int, length: int) -> Ints:
-    """The public order of pass `number`; the first is that of the string, whose errors are independent."""
-    if number == 0:
-        return np.arange(length)
-    return np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64))).permutation(length)
+class Order:
+    """The public order of pass `number` of a string: place k holds bit (step k + start) mod length.
+
+    The first is that of the string, whose errors are independent. In the others any two bits meet in a block
+    as often as in a random order, which is all that Cascade asks for; and a place is found by arithmetic: no
+    table of a million numbers is shuffled and inverted for each pass.
+    """
+
+    def __init__(self, seed: int, number: int, length: int) -> None:
+        self.length = length
+        self.step, self.start = 1, 0
+        if number and length > 3:
+            drawn = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
+            self.start = int(drawn.integers(length))
+            while self.step == 1 or math.gcd(self.step, length) > 1:
+                self.step = int(drawn.integers(1, length))
+        self._inverse = pow(self.step, -1, length) if length else 1
+
+    def applied(self, bits: Bits) -> Bits:
+        """`bits` in this order."""
+        if self.step == 1:
+            return bits.copy()
+        # Rows of one length, each its first place on; wrapping below zero makes a minimum of a modulus.
+        width = math.isqrt(self.length) + 1
+        length = np.uint32(self.length)
+        first = (np.arange(-(-self.length // width)) * width * self.step + self.start) % self.length
+        along = np.arange(width) * self.step % self.length
+        sums = first.astype(np.uint32)[:, None] + along.astype(np.uint32)
+        result: Bits = bits[np.minimum(sums, sums - length).ravel()[: self.length]]
+        return result
+
+    def bits_at(self, places: Ints) -> Ints:
+        """Which bits of the string stand at `places`."""
+        return (places * self.step + self.start) % self.length
+
+    def places_of(self, bits: Ints) -> Ints:
+        """The places of these bits."""
+        return (bits - self.start) * self._inverse % self.length
 
 
 class Parities:
@@ -75,9 +108,8 @@ class Parities:
         if not 0 <= number < len(self._sizes) or size < 1 or size & (size - 1) or size > self._sizes[number]:
             raise ValueError(f"expected a block of Cascade, got pass {number}, {size} bits")
         if number not in self._passes:
-            self._passes[number] = _padded(
-                self._bits[order(self._seed, number, len(self._bits))], self._sizes[number]
-            )
+            ordered = Order(self._seed, number, len(self._bits)).applied(self._bits)
+            self._passes[number] = _padded(ordered, self._sizes[number])
         rows = self._passes[number].reshape(-1, size)
         if len(nodes) and not (nodes.min() >= 0 and nodes.max() < len(rows)):
             raise ValueError(f"expected blocks below {len(rows)}, got one beyond")
@@ -98,12 +130,10 @@ def correct(bits: Bits, seed: int, error_rate: float) -> Generator[Question, Bit
 class _Pass:
     """One order of the string as a forest: Alice's known parities, level by level from single bits up."""
 
-    def __init__(self, bits: Bits, places: Ints, size: int) -> None:
+    def __init__(self, bits: Bits, order: Order, size: int) -> None:
         self.size = size
-        self.places = places
-        self.back = np.empty(len(places), np.int64)
-        self.back[places] = np.arange(len(places))
-        self.bits = _padded(bits[places], size)
+        self.order = order
+        self.bits = _padded(order.applied(bits), size)
         total = len(self.bits)
         self.known = {level: np.zeros(total // level, bool) for level in _levels(size)}
         self.alice = {level: np.zeros(total // level, np.uint8) for level in _levels(size)}
@@ -121,7 +151,7 @@ class _Bob:
     def open_pass(self, number: int) -> Generator[Question, Bits, None]:
         """Ask for all blocks of a new pass."""
         size = self.sizes[number]
-        tree = _Pass(self.bits, order(self.seed, number, len(self.bits)), size)
+        tree = _Pass(self.bits, Order(self.seed, number, len(self.bits)), size)
         self.passes.append(tree)
         nodes = np.arange(len(tree.odd))
         yield from self._ask(number, size, nodes)
@@ -147,7 +177,7 @@ class _Bob:
                 tree.alice[size][unknown + 1] = tree.alice[size * 2][unknown // 2] ^ tree.alice[size][unknown]
             mine = _parity(tree.bits.reshape(-1, size), left)
             nodes = left + (mine == tree.alice[size][left])
-        self._flip(tree.places[nodes])
+        self._flip(tree.order.bits_at(nodes))
 
     def _ask(self, number: int, size: int, nodes: Ints) -> Generator[Question, Bits, None]:
         tree = self.passes[number]
@@ -159,11 +189,11 @@ class _Bob:
         self.leaked += len(nodes)
         self.questions += 1
 
-    def _flip(self, places: Ints) -> None:
-        self.bits[places] ^= 1
-        self.errors += len(places)
+    def _flip(self, wrong: Ints) -> None:
+        self.bits[wrong] ^= 1
+        self.errors += len(wrong)
         for tree in self.passes:
-            at = tree.back[places]
+            at = tree.order.places_of(wrong)
             tree.bits[at] ^= 1
             np.logical_xor.at(tree.odd, at // tree.size, True)
 

@@ -123,7 +123,7 @@ async def alice(
     await peer.receive("verified")
     limits = _limits(optics, z, x)
     secret = limits.secret_bits(leaked)
-    matrix = random(seed_bytes(len(string), secret)) if secret else b""
+    matrix = random(seed_bytes(len(string))) if secret else b""
     await peer.send("amplify", secret, matrix)
     key = amplifier(string, secret, matrix) if secret else b""
     await _finish(peer, await one_time(), key, block, first=True)
