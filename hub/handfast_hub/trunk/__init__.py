@@ -13,6 +13,8 @@ kme         the client of a KME (ETSI GS QKD 014); kme_answers reads what it say
 used_keys   what is remembered of every QKD key, to refuse it the second time
 key_source  the keys of one trunk, out of its KME
 carrier     TCP connections that carry frames
+bfd         does a carrier still carry (RFC 5880), sans-IO; bfd_packet is its control packet
+fec         repairs for lost datagrams, and a loss meter, sans-IO
 link        one trunk: lanes over carriers, fed with keys
 bridge      readings and commands over a link, each exactly once
 settings    the sections of hub.toml
