@@ -35,17 +35,26 @@ def made(folder: Path, name: str) -> str:
 
 
 def two_hubs(
-    folder: Path, kme: Callable[[str, str], str] = lambda name, peer: ""
+    folder: Path,
+    kme: Callable[[str, str], str] = lambda name, peer: "",
+    schemes: tuple[str, ...] = ("tcp",),
+    dialled: Callable[[str, int], int] = lambda scheme, port: port,
 ) -> tuple[HubConfig, HubConfig]:
-    """Berlin, which listens, and Vienna, which dials; `kme` gives further lines of a trunk."""
+    """Berlin, which listens, and Vienna, which dials; `kme` gives further lines of a trunk.
+
+    `schemes` are the carriers, the preferred one first; Vienna dials port `dialled` for each.
+    """
     codes = {name: made(folder / name, name) for name in ("berlin", "vienna")}
     (folder / "pairing").write_text(encode_secret(bytes(range(32))))
-    port = free_port()
+    ports = {scheme: free_port() for scheme in schemes}
+    keys = {"tcp": "port", "quic": "quic_port"}
     found = []
     for name, peer in (("berlin", "vienna"), ("vienna", "berlin")):
         file = folder / name / "hub.toml"
-        listens = f"[bridge]\nport = {port}\n" if name == "berlin" else ""
-        dials = f'connect = "127.0.0.1:{port}"\n' if name == "vienna" else ""
+        listens = "".join(f"{keys[scheme]} = {port}\n" for scheme, port in ports.items())
+        listens = f"[bridge]\n{listens}" if name == "berlin" else ""
+        connect = [f"{scheme}://127.0.0.1:{dialled(scheme, port)}" for scheme, port in ports.items()]
+        dials = f"connect = {connect}\n" if name == "vienna" else ""
         file.write_text(
             f'{file.read_text()}{listens}[trunk.{peer}]\nhub = "{codes[peer]}"\n'
             f'secret_file = "../pairing"\nrekey_seconds = 2\ncommands = true\n{dials}{kme(name, peer)}'

@@ -12,7 +12,8 @@ responder   the end that answers
 kme         the client of a KME (ETSI GS QKD 014); kme_answers reads what it says
 used_keys   what is remembered of every QKD key, to refuse it the second time
 key_source  the keys of one trunk, out of its KME
-carrier     TCP connections that carry frames
+carrier     what every carrier of frames does: tcp, and quic with quic_connection and quic_port
+paths       which of several carriers is used
 bfd         does a carrier still carry (RFC 5880), sans-IO; bfd_packet is its control packet
 fec         repairs for lost datagrams, and a loss meter, sans-IO
 link        one trunk: lanes over carriers, fed with keys

@@ -129,6 +129,12 @@ class Bridge:
         for outgoing in self._outgoing.values():
             outgoing.wake.set()
 
+    def resend(self) -> None:
+        """What is on its way was lost with its carrier: send it again now."""
+        for outgoing in self._outgoing.values():
+            outgoing.rewind(outgoing.acked)
+        self.wake()
+
     def waiting(self) -> dict[int, tuple[int, int]]:
         """(acknowledged, sent) by class: numbers of readings."""
         return {kind: (outgoing.acked, outgoing.sent) for kind, outgoing in self._outgoing.items()}

@@ -1,87 +1,112 @@
-"""What carries the frames of a trunk between two machines: TCP, each frame behind its length.
+"""What carries the frames of a trunk between two machines: what TCP (tcp.py) and QUIC (quic.py) share.
 
 A carrier is trusted with nothing. It says who calls, in the clear and unproven, only so that a hub
-with several trunks knows which one is meant; the lanes prove it.
+with several trunks knows which one is meant; the lanes prove it. It may lose frames, repeat them and
+bring them out of order.
 """
 
-import asyncio
-import contextlib
-import socket
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from handfast.core.constants import KID_LENGTH
-from handfast.core.errors import DecodeError, LinkClosed
+from handfast.core.errors import DecodeError
 from handfast_hub.trunk.messages import LONGEST
 from handfast_hub.trunk.records import LONGEST_PLAINTEXT, OVERHEAD
 
+# What goes first over a connection, before the kid of the hub that calls.
 _GREETING = b"handfast-trunk-1"
-_LENGTH = 3
+GREETING_LENGTH = len(_GREETING) + KID_LENGTH
+GREETING_SECONDS = 10.0
+
+# Over a stream of bytes each frame stands behind its length.
+LENGTH = 3
 LONGEST_FRAME = max(LONGEST, LONGEST_PLAINTEXT + OVERHEAD)
 # Beyond this many unsent bytes frames are dropped: the lanes and the bridge send again what matters.
 WRITE_LIMIT = 4 * 1024 * 1024
-GREETING_SECONDS = 10.0
+DIAL_SECONDS = 10.0
 
 
-class Carrier:
-    """One TCP connection."""
+class Measured(NamedTuple):
+    """What a carrier knows of its path: round-trip time in seconds, share of lost packets, FEC on or off.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    None for what it cannot tell."""
+
+    rtt: float | None = None
+    loss: float | None = None
+    fec: bool | None = None
+
+
+class Carrier(ABC):
+    """One connection to another hub."""
+
+    def __init__(self, name: str) -> None:
+        """`name` says which connection this is, for people: "quic://vienna.example:7302"."""
+        self.name = name
         # Set once an authentic record came this way.
         self.proven = False
-        handle = writer.get_extra_info("socket")
-        if handle is not None:
-            # A frame is a message: it must not wait for company.
-            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    @abstractmethod
     async def receive(self) -> bytes:
         """The next frame; LinkClosed at the end, DecodeError for a length that no frame has."""
-        try:
-            length = int.from_bytes(await self._reader.readexactly(_LENGTH), "big")
-            if length > LONGEST_FRAME:
-                raise DecodeError(f"a frame of a trunk has at most {LONGEST_FRAME} bytes, not {length}")
-            return await self._reader.readexactly(length)
-        except (OSError, EOFError) as error:
-            raise LinkClosed(f"the carrier of the trunk ended: {error or type(error).__name__}") from None
 
+    @abstractmethod
     def send(self, frames: list[bytes]) -> int:
         """Queue frames; how many were dropped because the connection does not keep up."""
-        transport = self._writer.transport
-        if transport.is_closing():
-            return len(frames)
-        if transport.get_write_buffer_size() > WRITE_LIMIT:
-            return len(frames)
-        self._writer.write(b"".join(len(frame).to_bytes(_LENGTH, "big") + frame for frame in frames))
-        return 0
 
-    async def close(self) -> None:
-        """Close the connection; may be called twice."""
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+    @abstractmethod
+    def send_ahead(self, frame: bytes) -> None:
+        """Send a short frame before everything that waits, where there is a way to; once, lost or not."""
 
-    def greet(self, kid: bytes) -> None:
-        """Say which hub is calling, by the 8 bytes of its kid."""
-        self._writer.write(_GREETING + kid)
-
+    @abstractmethod
     async def greeting(self) -> bytes:
         """The kid of the hub that says it is calling; DecodeError for anything else than a trunk."""
-        try:
-            greeting = await asyncio.wait_for(
-                self._reader.readexactly(len(_GREETING) + KID_LENGTH), GREETING_SECONDS
-            )
-        except (OSError, EOFError, TimeoutError):
-            raise LinkClosed("a connection to the trunk port said nothing") from None
-        if not greeting.startswith(_GREETING):
-            raise DecodeError("a connection to the trunk port does not speak handfast-trunk-1")
-        return greeting[len(_GREETING) :]
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connection; may be called twice."""
+
+    def measured(self) -> Measured:
+        """What is known of the path now."""
+        return Measured()
 
 
-async def dial(host: str, port: int, kid: bytes) -> Carrier:
-    """A connection to the trunk port of another hub, greeted; LinkClosed when there is none."""
-    try:
-        carrier = Carrier(*await asyncio.open_connection(host, port))
-    except OSError as error:
-        raise LinkClosed(f"no hub answers at {host}:{port}: {error.strerror or error}") from None
-    carrier.greet(kid)
-    return carrier
+class Port(ABC):
+    """Where other hubs connect."""
+
+    @abstractmethod
+    def refuse(self) -> None:
+        """Take no more connections; those that were handed on stay."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let all go."""
+
+
+# What takes a connection that came in, and keeps it until it ends.
+Called = Callable[[Carrier], Awaitable[None]]
+
+
+def encode_greeting(kid: bytes) -> bytes:
+    """What the hub that calls says first, by the 8 bytes of its kid."""
+    return _GREETING + kid
+
+
+def decode_greeting(greeting: bytes) -> bytes:
+    """The kid in a greeting of GREETING_LENGTH bytes; DecodeError for anything else than a trunk."""
+    if not greeting.startswith(_GREETING):
+        raise DecodeError("a connection to the trunk port does not speak handfast-trunk-1")
+    return greeting[len(_GREETING) :]
+
+
+def in_stream(frames: list[bytes]) -> bytes:
+    """Frames as they stand in a stream of bytes."""
+    return b"".join(len(frame).to_bytes(LENGTH, "big") + frame for frame in frames)
+
+
+def checked_length(prefix: bytes) -> int:
+    """The length that stands before a frame; DecodeError for one that no frame has."""
+    length = int.from_bytes(prefix, "big")
+    if length > LONGEST_FRAME:
+        raise DecodeError(f"a frame of a trunk has at most {LONGEST_FRAME} bytes, not {length}")
+    return length

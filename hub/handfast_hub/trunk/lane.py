@@ -28,7 +28,7 @@ from handfast_hub.trunk.records import Header
 # not below it, for it begins with that number too (records.py).
 _LOWEST_RECORD = 16
 _OPENINGS = frozenset((messages.OPEN, messages.ACCEPT, messages.CONFIRM))
-_CONTROLS = frozenset(range(messages.REKEY, messages.ALIVE + 1))
+_CONTROLS = frozenset(range(messages.REKEY, messages.BFD + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,14 @@ class Failed:
     reason: str
 
 
-Event = KeyWanted | Established | Data | Silent | Heard | Failed
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A BFD control packet of the peer, for the session of the carrier that brought it."""
+
+    packet: bytes
+
+
+Event = KeyWanted | Established | Data | Silent | Heard | Failed | Beat
 
 
 def lane_of(frame: bytes) -> int:
@@ -85,6 +92,11 @@ def lane_of(frame: bytes) -> int:
 def is_opening(frame: bytes) -> bool:
     """Whether a frame is an opening message, and no record."""
     return frame[:1] < bytes([_LOWEST_RECORD])
+
+
+def is_control(frame: bytes) -> bool:
+    """Whether a frame is a record with a control message."""
+    return not is_opening(frame) and frame[0] & 0x07 == CONTROL
 
 
 class ClassClosed(LocalError):
@@ -158,6 +170,12 @@ class Lane(ABC):
             self.say(self.current, now, messages.ALARM, self.current.number)
             self.renew("alarm", now)
 
+    def beat(self, packet: bytes) -> bytes | None:
+        """A frame with a BFD control packet, for one certain carrier; None before the first epoch."""
+        if self.current is None:
+            return None
+        return self.current.sending.seal(CONTROL, encode_message(messages.BFD, packet))
+
     def next_event(self) -> Event | None:
         """The next event, or None."""
         return self._events.popleft() if self._events else None
@@ -203,7 +221,9 @@ class Lane(ABC):
         self.authentic(now)
         if header.kind == CONTROL:
             kind, fields = decode_message(data, _CONTROLS)
-            if kind != messages.ALIVE:
+            if kind == messages.BFD:
+                self.tell(Beat(fields[0]))
+            elif kind != messages.ALIVE:
                 self._handler(self.controls, kind)(self, epoch, data, fields, now)
         else:
             self._take(epoch, header, data, now)

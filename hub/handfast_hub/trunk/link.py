@@ -1,8 +1,8 @@
 """The asyncio shell of one trunk: two lanes over whatever carriers there are, fed by a KME.
 
-It decides nothing about keys. It carries frames, keeps time, fetches the keys that the lanes ask
-for, and sends on the carrier over which the last authentic record came; so a stranger who connects
-and names our peer takes nothing away from it.
+It decides nothing about keys, and nothing about which carrier is used (paths.py). It carries frames,
+keeps time, and fetches the keys that the lanes ask for. Only an authentic record makes a carrier
+count, so a stranger who connects and names our peer takes nothing away from it.
 """
 
 import asyncio
@@ -18,8 +18,10 @@ from handfast.core.errors import DecodeError, Error, LinkClosed, LinkError, Refu
 from handfast_hub.trunk.carrier import Carrier
 from handfast_hub.trunk.initiator import Initiator
 from handfast_hub.trunk.lane import (
+    Beat,
     Data,
     Established,
+    Event,
     Failed,
     Heard,
     KeyWanted,
@@ -29,6 +31,7 @@ from handfast_hub.trunk.lane import (
     lane_of,
 )
 from handfast_hub.trunk.opening import Party
+from handfast_hub.trunk.paths import Path, Paths
 from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, Timing
 from handfast_hub.trunk.responder import Responder
 
@@ -79,9 +82,11 @@ class Link:
         deliver: Callable[[int, bytes, bool], None],
         woken: Callable[[], None],
         timing: Timing = DEFAULT_TIMING,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         """`parties` by lane. `kme` None is a trunk without QKD: nothing that fails closed is ever sent.
-        `deliver` takes class, data and degraded; `woken` hears that it may be worth sending again."""
+        `deliver` takes class, data and degraded; `woken` hears that it may be worth sending again, `moved`
+        that what is on its way was lost with its carrier."""
         now = time.monotonic()
         self.name = name
         self.counts = Counts()
@@ -89,8 +94,8 @@ class Link:
         self._kme = kme
         self._deliver = deliver
         self._woken = woken
-        self._carriers: list[Carrier] = []
-        self._used: Carrier | None = None
+        self._moved = moved
+        self._paths = Paths(parties[HYBRID].random)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
 
@@ -103,8 +108,8 @@ class Link:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for carrier in self._carriers:
-            await carrier.close()
+        for path in self._paths:
+            await path.carrier.close()
 
     @property
     def up(self) -> bool:
@@ -131,58 +136,72 @@ class Link:
         self._lanes[HYBRID].alarm(time.monotonic())
         self._flush()
 
-    async def adopt(self, carrier: Carrier) -> None:
-        """Take what comes over `carrier` until it ends; LinkError then."""
-        self._carriers.append(carrier)
-        unproven = [other for other in self._carriers if not other.proven]
-        if len(unproven) > UNPROVEN_LIMIT:
-            await unproven[0].close()
+    def paths(self) -> list[tuple[Path, bool]]:
+        """Every carrier that there is, and whether it is the one in use."""
+        return [(path, path is self._paths.current) for path in self._paths]
+
+    async def adopt(self, carrier: Carrier, rank: int | None = None) -> None:
+        """Take what comes over `carrier` until it ends; LinkError then. `rank` as in paths.py."""
+        path = self._paths.add(carrier, rank, time.monotonic())
+        strange = [other.carrier for other in self._paths if other.rank is None and not other.carrier.proven]
+        if len(strange) > UNPROVEN_LIMIT:
+            await strange[0].close()
         self._flush()
+        self._wake.set()
         try:
             while True:
-                self._take(await carrier.receive(), carrier)
+                self._take(await carrier.receive(), path)
         except DecodeError as error:
             # Behind a wrong length nothing can be found again.
             raise LinkClosed(error.detail) from None
         finally:
-            self._carriers.remove(carrier)
-            if self._used is carrier:
-                self._used = None
+            self._paths.remove(path, time.monotonic())
             await carrier.close()
+            self._flush()
 
-    def _take(self, frame: bytes, carrier: Carrier) -> None:
+    def _take(self, frame: bytes, path: Path) -> None:
         lane = self._lanes.get(lane_of(frame))
         if lane is None:
             self.counts.refused += 1
             return
+        authentic = False
         try:
             lane.receive(frame, time.monotonic())
+            authentic = not is_opening(frame)
         except RefusedError as error:
             self.counts.refused += 1
             _LOG.warning("the trunk does not open", trunk=self.name, reason=error.detail)
         except Error:
             self.counts.refused += 1
-        else:
-            if not is_opening(frame):
-                carrier.proven = True
-                self._used = carrier
-        self._hear(lane)
+        events = _drain(lane)
+        beats = [event for event in events if isinstance(event, Beat)]
+        if authentic:
+            self._paths.heard(path, not beats, time.monotonic())
+        for beat in beats:
+            self._attempt(partial(self._paths.beat, path, beat.packet, time.monotonic()))
+        for event in events:
+            self._do(lane, event)
         self._flush()
 
     def _hear(self, lane: Lane) -> None:
-        while (event := lane.next_event()) is not None:
-            if isinstance(event, Data):
-                self.counts.received += 1
-                self._deliver(event.kind, event.data, event.degraded)
-            elif isinstance(event, KeyWanted):
-                self._spawn(self._fetch(lane, event))
-            else:
-                self._note(lane, event)
+        for event in _drain(lane):
+            self._do(lane, event)
+
+    def _do(self, lane: Lane, event: Event) -> None:
+        if isinstance(event, Data):
+            self.counts.received += 1
+            self._deliver(event.kind, event.data, event.degraded)
+        elif isinstance(event, KeyWanted):
+            self._spawn(self._fetch(lane, event))
+        elif not isinstance(event, Beat):
+            self._note(lane, event)
 
     def _note(self, lane: Lane, event: Established | Silent | Heard | Failed) -> None:
         name = {HYBRID: "hybrid", BULK_LANE: "bulk"}[lane.party.lane]
         if isinstance(event, Established):
             self.counts.epochs[event.hybrid] += 1
+            self._paths.judge(time.monotonic())
+            self._wake.set()
             _LOG.info("new epoch", trunk=self.name, lane=name, epoch=event.epoch, qkd=event.hybrid)
             self._woken()
         elif isinstance(event, Heard):
@@ -224,28 +243,45 @@ class Link:
 
     def _flush(self) -> None:
         now = time.monotonic()
+        if self._paths.moved:
+            self._paths.moved = False
+            self._moved()
+        self._beat(now)
         for lane in self._lanes.values():
             self._hear(lane)
             frames = lane.frames_to_send(now)
             if not frames:
                 continue
+            current = self._paths.current
             # Which carrier leads to the peer is not known before a record came over one.
-            carriers = [self._used] if self._used is not None else list(self._carriers)
-            if self._used is not None and any(is_opening(frame) for frame in frames):
-                carriers = list(self._carriers)
+            everywhere = current is None or any(is_opening(frame) for frame in frames)
+            carriers = [path.carrier for path in self._paths if everywhere or path is current]
             dropped = [carrier.send(frames) for carrier in carriers]
             self.counts.dropped += min(dropped, default=len(frames))
 
+    def _beat(self, now: float) -> None:
+        for path, packet in self._paths.packets_to_send(now):
+            frame = self._lanes[HYBRID].beat(packet)
+            if frame is not None:
+                path.carrier.send_ahead(frame)
+
     async def _keep_time(self) -> None:
         while True:
+            # What has arrived is taken before anybody is believed to be silent; it is a few turns of the
+            # loop from the socket to us, and a busy machine may have kept us from them.
+            for _ in range(3):
+                await asyncio.sleep(0)
             now = time.monotonic()
             for lane in self._lanes.values():
                 if now >= lane.timer():
                     self._attempt(partial(lane.handle_timer, now))
+            for path in self._paths.handle_timer(now):
+                _LOG.warning("a carrier is given up", trunk=self.name, carrier=path.carrier.name)
+                self._spawn(path.carrier.close())
             self._flush()
-            pause = min(lane.timer() for lane in self._lanes.values()) - time.monotonic()
+            due = min(self._paths.timer(), *(lane.timer() for lane in self._lanes.values()))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(pause, 0.01))
+                await asyncio.wait_for(self._wake.wait(), max(due - time.monotonic(), 0.01))
             self._wake.clear()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -254,13 +290,22 @@ class Link:
         task.add_done_callback(self._tasks.discard)
 
 
-async def keep_dialling(link: Link, connect: Callable[[], Coroutine[None, None, Carrier]]) -> None:
+def _drain(lane: Lane) -> list[Event]:
+    events = []
+    while (event := lane.next_event()) is not None:
+        events.append(event)
+    return events
+
+
+async def keep_dialling(
+    link: Link, connect: Callable[[], Coroutine[None, None, Carrier]], rank: int = 0
+) -> None:
     """Connect, and connect again, after 0.5 seconds and then longer, up to 10; for ever."""
     pause = 0.5
     while True:
         began = time.monotonic()
         try:
-            await link.adopt(await connect())
+            await link.adopt(await connect(), rank)
         except LinkError as error:
             _LOG.info("no carrier", trunk=link.name, reason=error.detail)
         pause = 0.5 if time.monotonic() - began > 10.0 else min(2 * pause, 10.0)

@@ -13,7 +13,7 @@ from handfast.core.suites import KEMS, ML_KEM_768, SIGNATURES
 # Opening messages.
 OPEN, ACCEPT, CONFIRM = 1, 2, 3
 # Control messages.
-REKEY, REKEYED, PROVEN, SETTLED, REFUSED, PLEASE, ALARM, ALIVE = 16, 17, 18, 19, 20, 21, 22, 23
+REKEY, REKEYED, PROVEN, SETTLED, REFUSED, PLEASE, ALARM, ALIVE, BFD = 16, 17, 18, 19, 20, 21, 22, 23, 24
 
 NONCE_LENGTH = 32
 # HMAC with SHA-384.
@@ -36,6 +36,8 @@ _MAC = _sized("mac", MAC_LENGTH)
 _EK = _sized("ek", KEMS[ML_KEM_768].public_key)
 _CT = _sized("ct", KEMS[ML_KEM_768].ciphertext)
 _SIGNATURE = _sized("signature", *_SIGNATURE_LENGTHS)
+# RFC 5880 section 4.1: the mandatory section of a control packet.
+_BFD = _sized("BFD control packet", 24)
 
 SHAPES: "dict[int, tuple[object, ...]]" = {
     # lane, policy version, nonce_I, epoch, key_ID or null, ek, CRED_I, gate
@@ -59,6 +61,8 @@ SHAPES: "dict[int, tuple[object, ...]]" = {
     # epoch: its QKD key is suspect
     ALARM: (_EPOCH,),
     ALIVE: (),
+    # a control packet of the session of the carrier that it came over
+    BFD: (_BFD,),
 }
 LONGEST_TEXT = 128
 # The largest is OPEN or ACCEPT with a credential of ML-DSA-87.

@@ -1,7 +1,7 @@
 """The sections of hub.toml that are about trunks: `[bridge]` and `[trunk.NAME]`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -26,6 +26,9 @@ class Bridge(_Section):
     port: int = Field(default=0, ge=0, le=65535)
     """Its TCP port; 0 listens nowhere, for a hub that dials all its trunks."""
 
+    quic_port: int = Field(default=0, ge=0, le=65535)
+    """Its UDP port for QUIC; 0 listens nowhere."""
+
     used_keys: Path = Path("used_keys.sqlite")
     """Where this hub remembers every QKD key that it ever took, by salted hashes, to refuse it when it comes
     again."""
@@ -40,8 +43,9 @@ class Trunk(_Section):
     secret_file: Path
     """The pairing secret that both hubs hold, made by `handfast-hub trunk pair`."""
 
-    connect: str = ""
-    """HOST:PORT of the other hub's `[bridge]`; without it that hub dials."""
+    connect: tuple[str, ...] = ()
+    """Where the other hub's `[bridge]` listens, as `"quic://HOST:PORT"` or `"tcp://HOST:PORT"`, or a list of
+    such, the preferred one first: the others are used while it is down. Without it that hub dials."""
 
     classes: dict[Channel, Bridged] = Field(default_factory=lambda: dict(_DEFAULT))
     """Which channels of devices are bridged, and as what: `secret` waits for an epoch with a fresh QKD key,
@@ -72,12 +76,17 @@ class Trunk(_Section):
     rekey_seconds: float = Field(default=60.0, ge=1, le=86400)
     """How long an epoch is used."""
 
+    @field_validator("connect", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        # One address needs no list; HOST:PORT alone is TCP.
+        return ((value,) if value else ()) if isinstance(value, str) else value
+
     @field_validator("connect")
     @classmethod
-    def _address(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        if value and not (host and port.isdigit() and 0 < int(port) < 65536):
-            raise ValueError("expected HOST:PORT")
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(map(address, value))) < len(value):
+            raise ValueError("the same address stands there twice")
         return value
 
     @model_validator(mode="after")
@@ -88,6 +97,24 @@ class Trunk(_Section):
                 "a trunk with kme needs kme_id, peer_sae, kme_ca, kme_certificate and kme_key too"
             )
         return self
+
+
+class Address(NamedTuple):
+    """Where a hub listens: "tcp" or "quic", a name or number of a machine, a port."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def address(text: str) -> Address:
+    """Read an address of `connect`; ValueError for what is none."""
+    scheme, _, rest = text.rpartition("://")
+    host, _, port = rest.rpartition(":")
+    if scheme not in ("", "tcp", "quic") or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"expected quic://HOST:PORT or tcp://HOST:PORT, not {text!r}")
+    # [::1]:7301 is how RFC 3986 section 3.2.2 writes a number of IPv6.
+    return Address(scheme or "tcp", host.removeprefix("[").removesuffix("]"), int(port))
 
 
 def channels_by_class(trunk: Trunk) -> dict[str, tuple[int, ...]]:

@@ -23,11 +23,12 @@ from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.operator import CommandInfo
 from handfast_hub.registry.registry import Registry
 from handfast_hub.trunk.bridge import Bridge
-from handfast_hub.trunk.carrier import Carrier, dial
+from handfast_hub.trunk.carrier import Called, Carrier, Port
 from handfast_hub.trunk.link import KeySource, Link, keep_dialling
 from handfast_hub.trunk.opening import Party, Peer
 from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, NUMBERS
-from handfast_hub.trunk.settings import Trunk, channels_by_class
+from handfast_hub.trunk.settings import Address, Trunk, address, channels_by_class
+from handfast_hub.trunk.tcp import dial_tcp, listen_tcp
 
 _LOG = structlog.get_logger("handfast.hub.trunks")
 
@@ -69,7 +70,7 @@ class Trunks:
         self._trunks = {name: self._make(name, settings) for name, settings in config.trunk.items()}
         if self._trunks and not config.retention.readings:
             raise LocalError("bridging needs readings to be kept: set retention.readings above 0")
-        self._server: asyncio.Server | None = None
+        self._ports: list[Port] = []
         self._greetings = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -86,7 +87,7 @@ class Trunks:
             rekey=settings.rekey_seconds, fresh=max(3 * settings.rekey_seconds, 30.0)
         )
         source = self._source(settings)
-        link = Link(name, parties, source, self._received(name), self._woken(name), timing)
+        link = Link(name, parties, source, self._received(name), self._woken(name), timing, self._moved(name))
         channels = {NUMBERS[kind]: numbers for kind, numbers in channels_by_class(settings).items()}
         bridge = Bridge(
             name,
@@ -114,7 +115,7 @@ class Trunks:
         return source
 
     async def start(self) -> None:
-        """Listen, dial and bridge; LinkClosed when the port is taken."""
+        """Listen, dial and bridge; LinkClosed when a port is taken."""
         if not self._trunks:
             return
         for trunk in self._trunks.values():
@@ -122,18 +123,14 @@ class Trunks:
             await trunk.bridge.start()
         where = self._config.bridge
         if where.port:
-            try:
-                self._server = await asyncio.start_server(self._called, where.host, where.port)
-            except OSError as error:
-                raise LinkClosed(
-                    f"cannot listen for trunks on {where.host}:{where.port}: {error.strerror}"
-                ) from None
+            self._ports.append(await listen_tcp(where.host, where.port, self._called))
+        if where.quic_port:
+            self._ports.append(await _listen_quic(where.host, where.quic_port, self._called))
         kid = self._registry.hub_id[:KID_LENGTH]
         for trunk in self._trunks.values():
-            if trunk.settings.connect:
-                host, _, port = trunk.settings.connect.rpartition(":")
-                connect = partial(dial, host, int(port), kid)
-                self._tasks.append(asyncio.create_task(keep_dialling(trunk.link, connect)))
+            for rank, text in enumerate(trunk.settings.connect):
+                connect = partial(_dial, address(text), kid)
+                self._tasks.append(asyncio.create_task(keep_dialling(trunk.link, connect, rank)))
         self._tasks.append(asyncio.create_task(self._note_status()))
 
     async def close(self) -> None:
@@ -141,11 +138,13 @@ class Trunks:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._server is not None:
-            self._server.close()
+        for port in self._ports:
+            port.refuse()
         for trunk in self._trunks.values():
             await trunk.bridge.close()
             await trunk.link.close()
+        for port in self._ports:
+            await port.close()
         for source in self._sources:
             await source.close()
 
@@ -195,8 +194,7 @@ class Trunks:
                     await self._registry.bridging.say(name, json.dumps(status))
             await asyncio.sleep(STATUS_SECONDS)
 
-    async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        carrier = Carrier(reader, writer)
+    async def _called(self, carrier: Carrier) -> None:
         if self._greetings >= GREETINGS_LIMIT:
             await carrier.close()
             return
@@ -233,8 +231,34 @@ class Trunks:
 
         return woken
 
+    def _moved(self, name: str) -> Callable[[], None]:
+        def moved() -> None:
+            self._trunks[name].bridge.resend()
+
+        return moved
+
     def _find(self, number: int) -> Awaitable[CommandInfo]:
         return self._registry.operator.find_command(number)
+
+
+async def _dial(to: Address, kid: bytes) -> Carrier:
+    """A carrier to another hub, greeted."""
+    if to.scheme == "tcp":
+        return await dial_tcp(to.host, to.port, kid)
+    try:
+        # Only hubs with QUIC need its library.
+        from handfast_hub.trunk.quic import dial_quic
+    except ModuleNotFoundError as error:
+        raise LinkClosed(f"a trunk over QUIC needs {error.name}: install handfast[hub,quic]") from None
+    return await dial_quic(to.host, to.port, kid)
+
+
+async def _listen_quic(host: str, port: int, called: Called) -> Port:
+    try:
+        from handfast_hub.trunk.quic_port import listen_quic
+    except ModuleNotFoundError as error:
+        raise LinkClosed(f"quic_port needs {error.name}: install handfast[hub,quic]") from None
+    return await listen_quic(host, port, called)
 
 
 def read_secret(settings: Trunk) -> bytes:

@@ -1,0 +1,253 @@
+"""The carrier for lossy and moving paths: QUIC (RFC 9000), with records in DATAGRAM frames (RFC 9221).
+
+Records that fit into a packet go as DATAGRAM frames: none waits for one that was lost. Opening
+messages, control records and records that do not fit go on the one stream, each behind its length as
+over TCP. QUIC brings congestion control with pacing, and survives a change of address.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.quic import events
+from aioquic.quic.connection import NetworkAddress
+
+from handfast.core.errors import DecodeError, LinkClosed
+from handfast_hub.trunk.carrier import (
+    DIAL_SECONDS,
+    GREETING_LENGTH,
+    GREETING_SECONDS,
+    LENGTH,
+    WRITE_LIMIT,
+    Carrier,
+    Measured,
+    checked_length,
+    decode_greeting,
+    encode_greeting,
+    in_stream,
+)
+from handfast_hub.trunk.lane import is_control, is_opening
+from handfast_hub.trunk.quic_connection import GAP_PROVEN, LARGEST_DATAGRAM, Connection, configuration
+
+# The client's first bidirectional stream (RFC 9000 section 2.1); a trunk has no other.
+_STREAM = 0
+# Frames that came and were not taken yet, in bytes; beyond them datagrams are dropped.
+READ_LIMIT = 4 * 1024 * 1024
+SOCKET_BUFFER = 2 * 1024 * 1024
+
+
+class QuicCarrier(Carrier):
+    """One QUIC connection."""
+
+    def __init__(self, protocol: "Protocol", name: str) -> None:
+        super().__init__(name)
+        self._protocol = protocol
+        self._connection = protocol.connection
+        self._connection.again = _is_data
+        self._frames: deque[bytes] = deque()
+        self._waiting = 0
+        self._stream = bytearray()
+        self._greeted = asyncio.Event()
+        self._kid: bytes | None = None
+        self._error: Exception | None = None
+        self._wake = asyncio.Event()
+
+    async def receive(self) -> bytes:
+        """The next frame."""
+        while not self._frames:
+            if self._error is not None:
+                raise self._error
+            self._wake.clear()
+            await self._wake.wait()
+        frame = self._frames.popleft()
+        self._waiting -= len(frame)
+        if self.proven:
+            self._connection.gap_limit = GAP_PROVEN
+        return frame
+
+    def send(self, frames: list[bytes]) -> int:
+        """Queue frames; how many were dropped."""
+        if self._error is not None or self._connection.backlog(_STREAM) > WRITE_LIMIT:
+            return len(frames)
+        fits = self._connection.takes_datagrams()
+        stream = []
+        for frame in frames:
+            if fits and _is_data(frame) and len(frame) <= LARGEST_DATAGRAM:
+                self._connection.queue_datagram(frame)
+            else:
+                stream.append(frame)
+        if stream:
+            self._connection.send_stream_data(_STREAM, in_stream(stream))
+        self._protocol.transmit_soon()
+        return 0
+
+    def send_ahead(self, frame: bytes) -> None:
+        """Send a short frame before everything that waits; once, lost or not."""
+        if self._error is None:
+            self._connection.queue_datagram(frame, ahead=True)
+            self._protocol.transmit_soon()
+
+    async def greeting(self) -> bytes:
+        """The kid of the hub that says it is calling."""
+        try:
+            async with asyncio.timeout(GREETING_SECONDS):
+                await self._greeted.wait()
+        except TimeoutError:
+            raise LinkClosed("a connection to the trunk port said nothing") from None
+        if self._kid is None:
+            raise self._error or LinkClosed("a connection to the trunk port said nothing")
+        return self._kid
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self.end(LinkClosed("the carrier of the trunk was closed"))
+        self._protocol.close()
+        if self._protocol.owned is not None:
+            self._protocol.owned.close()
+
+    def measured(self) -> Measured:
+        """What is known of the path now."""
+        return Measured(self._connection.rtt, self._connection.loss, None)
+
+    def greet(self, kid: bytes) -> None:
+        """Say who calls, and take frames from then on."""
+        self._kid = kid
+        self._connection.send_stream_data(_STREAM, encode_greeting(kid))
+        self._protocol.transmit_soon()
+
+    # What the protocol tells -------------------------------------------------------------------
+
+    def take_datagram(self, data: bytes) -> None:
+        """A DATAGRAM frame came."""
+        # Until the greeting is here nobody knows whom to give it to.
+        if self._kid is not None and self._waiting < READ_LIMIT:
+            self._put(data)
+
+    def take_stream(self, data: bytes) -> None:
+        """The next bytes of the stream came."""
+        self._stream += data
+        try:
+            if self._kid is None and len(self._stream) >= GREETING_LENGTH:
+                self._kid = decode_greeting(bytes(self._stream[:GREETING_LENGTH]))
+                del self._stream[:GREETING_LENGTH]
+                self._greeted.set()
+            while self._kid is not None and len(self._stream) >= LENGTH:
+                end = LENGTH + checked_length(bytes(self._stream[:LENGTH]))
+                if len(self._stream) < end:
+                    return
+                if self._waiting < READ_LIMIT:
+                    self._put(bytes(self._stream[LENGTH:end]))
+                del self._stream[:end]
+        except DecodeError as error:
+            # Behind a wrong length nothing can be found again.
+            self.end(error)
+            self._protocol.close()
+
+    def end(self, error: Exception) -> None:
+        """The connection ended, or is no good."""
+        self._error = self._error or error
+        self._greeted.set()
+        self._wake.set()
+
+    def _put(self, frame: bytes) -> None:
+        self._frames.append(frame)
+        self._waiting += len(frame)
+        self._wake.set()
+
+
+class Protocol(QuicConnectionProtocol):
+    """Moves UDP datagrams between a socket and one connection."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        super().__init__(connection)
+        self.connection = connection
+        self.carrier = QuicCarrier(self, name)
+        self.transmit_soon = self._transmit_soon
+        # The socket, when it is ours alone: that of a connection which we dialled.
+        self.owned: asyncio.DatagramTransport | None = None
+
+    def hear(
+        self,
+        issued: Callable[[bytes], None],
+        retired: Callable[[bytes], None],
+        ended: Callable[[], None],
+    ) -> None:
+        """For who shares a socket: hear of connection ids of ours, and of the end."""
+        self._connection_id_issued_handler = issued
+        self._connection_id_retired_handler = retired
+        self._connection_terminated_handler = ended
+
+    def datagram_received(self, data: bytes | str, addr: NetworkAddress) -> None:
+        """Take a UDP datagram. Whatever is wrong with it, no more than this connection ends."""
+        try:
+            super().datagram_received(data, addr)
+        except Exception as error:
+            # A stranger chose these bytes, and no fault of a library may become ours.
+            self.carrier.end(LinkClosed(f"the QUIC connection broke: {type(error).__name__}: {error}"))
+            self.close()
+
+    def quic_event_received(self, event: events.QuicEvent) -> None:
+        """Hand on what aioquic found in a packet."""
+        if isinstance(event, events.DatagramFrameReceived):
+            self.carrier.take_datagram(event.data)
+        elif isinstance(event, events.StreamDataReceived) and event.stream_id == _STREAM:
+            self.connection.taken += len(event.data)
+            self.carrier.take_stream(event.data)
+            if event.end_stream:
+                self.close()
+        elif isinstance(event, events.StreamDataReceived | events.StreamReset):
+            self.close(reason_phrase="a trunk has one stream, without an end")
+        elif isinstance(event, events.ConnectionTerminated):
+            self.carrier.end(LinkClosed(f"the QUIC connection ended: {event.reason_phrase or 'closed'}"))
+
+
+async def dial_quic(host: str, port: int, kid: bytes) -> Carrier:
+    """A connection to the QUIC port of another hub, greeted; LinkClosed when there is none."""
+    name = f"quic://{host}:{port}"
+    loop = asyncio.get_running_loop()
+    protocol = Protocol(Connection(configuration=configuration(is_client=True)), name)
+    try:
+        async with asyncio.timeout(DIAL_SECONDS):
+            family, address = await resolve(host, port)
+            # Bound to no address of ours, so that packets leave by whichever the machine has now: QUIC
+            # goes on when it changes (RFC 9000 section 9).
+            sock = udp_socket(family, ("", 0))
+            protocol.owned, _ = await loop.create_datagram_endpoint(lambda: protocol, sock=sock)
+            protocol.connect(address)
+            await protocol.wait_connected()
+    except (OSError, TimeoutError) as error:
+        await protocol.carrier.close()
+        reason = getattr(error, "strerror", None) or str(error) or f"nothing within {DIAL_SECONDS:g} s"
+        raise LinkClosed(f"no hub answers at {name}: {reason}") from None
+    except asyncio.CancelledError:
+        await protocol.carrier.close()
+        raise
+    protocol.carrier.greet(kid)
+    return protocol.carrier
+
+
+async def resolve(host: str, port: int) -> tuple[int, NetworkAddress]:
+    """(address family, address) of a host's UDP port; OSError when there is none."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    return found[0][0], found[0][4]
+
+
+def udp_socket(family: int, address: NetworkAddress) -> socket.socket:
+    """A UDP socket bound to `address`, with room for a burst; OSError when it is taken."""
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        # The kernel grants what it allows; the usual 200 KB is less than one congestion window.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_data(frame: bytes) -> bool:
+    return not is_opening(frame) and not is_control(frame)

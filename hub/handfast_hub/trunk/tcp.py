@@ -1,0 +1,115 @@
+"""The carrier for fat, clean paths: TCP, each frame behind its length."""
+
+import asyncio
+import contextlib
+import socket
+
+from handfast.core.errors import LinkClosed
+from handfast_hub.trunk.carrier import (
+    DIAL_SECONDS,
+    GREETING_LENGTH,
+    GREETING_SECONDS,
+    LENGTH,
+    WRITE_LIMIT,
+    Called,
+    Carrier,
+    Port,
+    checked_length,
+    decode_greeting,
+    encode_greeting,
+    in_stream,
+)
+
+
+class TcpCarrier(Carrier):
+    """One TCP connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str = "") -> None:
+        super().__init__(name or _caller(writer))
+        self._reader = reader
+        self._writer = writer
+        handle = writer.get_extra_info("socket")
+        if handle is not None:
+            # A frame is a message: it must not wait for company.
+            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    async def receive(self) -> bytes:
+        """The next frame."""
+        try:
+            length = checked_length(await self._reader.readexactly(LENGTH))
+            return await self._reader.readexactly(length)
+        except (OSError, EOFError) as error:
+            raise LinkClosed(f"the carrier of the trunk ended: {error or type(error).__name__}") from None
+
+    def send(self, frames: list[bytes]) -> int:
+        """Queue frames; how many were dropped."""
+        transport = self._writer.transport
+        if transport.is_closing() or transport.get_write_buffer_size() > WRITE_LIMIT:
+            return len(frames)
+        self._writer.write(in_stream(frames))
+        return 0
+
+    def send_ahead(self, frame: bytes) -> None:
+        """A stream of bytes has one order: this waits behind what was written."""
+        self.send([frame])
+
+    async def greeting(self) -> bytes:
+        """The kid of the hub that says it is calling."""
+        try:
+            async with asyncio.timeout(GREETING_SECONDS):
+                return decode_greeting(await self._reader.readexactly(GREETING_LENGTH))
+        except (OSError, EOFError, TimeoutError):
+            raise LinkClosed("a connection to the trunk port said nothing") from None
+
+    async def close(self) -> None:
+        """Close the connection; what the other end does not take within a moment is dropped."""
+        if self._writer.transport.get_write_buffer_size():
+            # A path that went dark takes nothing, and would keep the connection open for minutes.
+            self._writer.transport.abort()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+class TcpPort(Port):
+    """A TCP port where other hubs connect."""
+
+    def __init__(self, server: asyncio.Server) -> None:
+        self._server = server
+
+    def refuse(self) -> None:
+        """Take no more connections."""
+        self._server.close()
+
+    async def close(self) -> None:
+        """Its connections belong to whom they were handed on."""
+        self._server.close()
+
+
+async def dial_tcp(host: str, port: int, kid: bytes) -> Carrier:
+    """A connection to the trunk port of another hub, greeted; LinkClosed when there is none."""
+    try:
+        async with asyncio.timeout(DIAL_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or f"nothing within {DIAL_SECONDS:g} s"
+        raise LinkClosed(f"no hub answers at {host}:{port}: {reason}") from None
+    writer.write(encode_greeting(kid))
+    return TcpCarrier(reader, writer, f"tcp://{host}:{port}")
+
+
+async def listen_tcp(host: str, port: int, called: Called) -> Port:
+    """Hear other hubs; each connection goes to `called`. LinkClosed when the port is taken."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await called(TcpCarrier(reader, writer))
+
+    try:
+        return TcpPort(await asyncio.start_server(connected, host, port))
+    except OSError as error:
+        raise LinkClosed(f"cannot listen for trunks on {host}:{port}: {error.strerror}") from None
+
+
+def _caller(writer: asyncio.StreamWriter) -> str:
+    address = writer.get_extra_info("peername") or ("?", 0)
+    return f"tcp from {address[0]}:{address[1]}"
