@@ -1,10 +1,16 @@
 """Two whole hubs whose trunk goes over QUIC on this machine, and over paths that are bad or go dark."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
-from two_hubs import arrivals, running, two_hubs, until, up
+import pytest
+from shaken_path import ShakenPath
+from two_hubs import arrivals, free_port, running, two_hubs, until, up
 
 from handfast_cpython.swarm import Swarm
+from handfast_hub.hub import Hub
 
 
 async def test_readings_cross_in_quic_datagrams(tmp_path: Path) -> None:
@@ -25,3 +31,92 @@ async def test_readings_cross_in_quic_datagrams(tmp_path: Path) -> None:
 
             await until(crossed)
             assert sorted(await arrivals(vienna)) == sorted(sent)
+
+
+@contextlib.asynccontextmanager
+async def shaken(target: int, port: int) -> AsyncIterator[ShakenPath]:
+    """A relay on `port` before the UDP port `target`."""
+    relay = ShakenPath(("127.0.0.1", target))
+    await relay.open(port)
+    try:
+        yield relay
+    finally:
+        relay.close()
+
+
+@pytest.mark.parametrize("loss", [0.05, 0.2])
+async def test_a_path_that_loses_repeats_and_reorders_loses_nothing_and_repeats_nothing(
+    tmp_path: Path, loss: float
+) -> None:
+    between = free_port()
+    configs = two_hubs(tmp_path, schemes=("quic",), dialled=lambda *_: between)
+    async with (
+        shaken(configs[0].bridge.quic_port, between) as relay,
+        running(configs[0]) as berlin,
+        running(configs[1]) as vienna,
+        Swarm(devices=8, hub=berlin, clock=berlin.fake_clock, seed=3) as fleet,
+    ):
+        relay.loss, relay.repeats, relay.late = loss, 0.1, 0.2
+        await until(lambda: up(berlin) and up(vienna))
+        await fleet.onboard(within=60)
+        sent = [b"%d" % count for count in range(400)]
+        for count, data in enumerate(sent):
+            await fleet.devices[count % 8].device.send(data)
+
+        async def crossed() -> bool:
+            return len(await arrivals(vienna)) >= len(sent)
+
+        await until(crossed)
+        assert sorted(await arrivals(vienna)) == sorted(sent)
+        assert relay.lost > 0
+
+
+async def test_a_path_that_goes_dark_is_left_and_taken_again_when_it_is_well(tmp_path: Path) -> None:
+    between = free_port()
+    configs = two_hubs(
+        tmp_path, schemes=("quic", "tcp"), dialled=lambda scheme, port: between if scheme == "quic" else port
+    )
+    async with (
+        shaken(configs[0].bridge.quic_port, between) as relay,
+        running(configs[0]) as berlin,
+        running(configs[1]) as vienna,
+        Swarm(devices=4, hub=berlin, clock=berlin.fake_clock, seed=3) as fleet,
+    ):
+        await until(lambda: used(vienna) == "quic" and used(berlin) == "quic" and well(vienna) == 2)
+        await fleet.onboard(within=60)
+        sent = []
+
+        async def send(count: int) -> None:
+            for number in range(count):
+                sent.append(b"%d" % len(sent))
+                await fleet.devices[number % 4].device.send(sent[-1])
+
+        async def crossed() -> bool:
+            return len(await arrivals(vienna)) >= len(sent)
+
+        await send(50)
+        relay.dark = True
+        await send(100)
+        await until(lambda: used(vienna) == "tcp" and used(berlin) == "tcp")
+        await until(crossed)
+        relay.dark = False
+        await until(lambda: used(vienna) == "quic" and used(berlin) == "quic")
+        await send(50)
+        await until(crossed)
+        assert sorted(await arrivals(vienna)) == sorted(sent)
+
+
+def paths(hub: Hub) -> list[dict[str, Any]]:
+    """The paths of the only trunk of a hub."""
+    (status,) = hub.trunks.status().values()
+    return status["paths"]
+
+
+def used(hub: Hub) -> str:
+    """The scheme of the carrier in use, or nothing."""
+    return "".join(path["carrier"] for path in paths(hub) if path["in_use"])[:4].rstrip(": ")
+
+
+def well(hub: Hub) -> int:
+    """How many carriers are Up."""
+    return [path["state"] for path in paths(hub)].count("up")

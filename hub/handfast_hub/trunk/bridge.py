@@ -1,8 +1,9 @@
 """Bridges one trunk: readings to the other hub and from it, commands both ways, each exactly once.
 
 A class is a stream: its readings go in the order of their numbers, each naming the one before. The
-other hub takes what follows what it has, and acknowledges after its commit; whatever is not
-acknowledged goes again. So a carrier may lose and a hub may die anywhere.
+other hub takes what follows what it has, holds what came too early, and acknowledges after its
+commit; whatever is not acknowledged goes again. So a carrier may lose, repeat and reorder, and a hub
+may die anywhere.
 """
 
 import asyncio
@@ -49,7 +50,9 @@ PATIENCE = 5.0
 REPEAT_COMMAND = 2.0
 # How often is looked for new readings when nobody says that there are some, in seconds.
 LOOK = 1.0
-# Readings that came and wait for their commit; more are dropped, and come again.
+# An acknowledgement that goes back was overtaken on its way, unless there was none for so long, in seconds.
+OVERTAKEN = 1.0
+# Readings that came and wait for their commit, or for the one before; more are dropped, and come again.
 ARRIVALS_LIMIT = 1024
 ANSWERS_REMEMBERED = 4096
 # What another hub may make us remember: how often it was restored, and for how long a command, in seconds.
@@ -66,7 +69,10 @@ class _Outgoing:
         self.acked = self.sent = acked
         # The numbers that are on their way.
         self.flying: deque[int] = deque()
-        self.moved_at = 0.0
+        self.moved_at = self.acked_at = 0.0
+        # Whether the other hub has said how far it is. Until then it takes the first reading that comes
+        # for the beginning, so no other may be on its way that could come before it.
+        self.agreed = False
         self.wake = asyncio.Event()
 
     def rewind(self, number: int) -> None:
@@ -180,12 +186,13 @@ class Bridge:
         now = time.monotonic()
         if outgoing.flying and now - outgoing.moved_at > PATIENCE:
             outgoing.rewind(outgoing.acked)
-        while len(outgoing.flying) < WINDOW:
-            page = await self._registry.outgoing(Wanted(outgoing.channels, outgoing.sent, _PAGE))
+        while (room := (WINDOW if outgoing.agreed else 1) - len(outgoing.flying)) > 0:
+            limit = min(room, _PAGE)
+            page = await self._registry.outgoing(Wanted(outgoing.channels, outgoing.sent, limit))
             for reading in page:
                 if not self._forward_one(outgoing, reading):
                     return
-            if len(page) < _PAGE:
+            if len(page) < limit:
                 return
 
     def _forward_one(self, outgoing: _Outgoing, reading: Reading) -> bool:
@@ -211,15 +218,19 @@ class Bridge:
         return True
 
     async def _acknowledge(self, kind: int, life: int, number: int) -> None:
-        outgoing = self._outgoing.get(kind)
-        if outgoing is None or life != self._life or number == outgoing.acked:
+        outgoing, now = self._outgoing.get(kind), time.monotonic()
+        if outgoing is None or life != self._life:
+            return
+        outgoing.agreed = True
+        if number == outgoing.acked or (number < outgoing.acked and now - outgoing.acked_at < OVERTAKEN):
+            outgoing.wake.set()
             return
         if number < outgoing.acked or number > outgoing.sent:
             # The other hub was restored from an older copy, or ours was: go on from what it has.
             outgoing.rewind(number)
         while outgoing.flying and outgoing.flying[0] <= number:
             outgoing.flying.popleft()
-        outgoing.acked, outgoing.moved_at = number, time.monotonic()
+        outgoing.acked, outgoing.moved_at, outgoing.acked_at = number, now, now
         outgoing.wake.set()
         await self._registry.acknowledged(outgoing.stream, number)
 
@@ -256,20 +267,24 @@ class Bridge:
                 future.set_result((status, answer, reason))
 
     async def _commit(self) -> None:
+        early: list[Arrival] = []
         while True:
-            first = await self._queue.get()
-            batch = [first]
+            batch = [*early, await self._queue.get()]
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+            batch.sort(key=lambda item: item.number)
             marks = await asyncio.gather(
                 *(self._registry.arrive(item) for item in batch), return_exceptions=True
             )
             newest: dict[tuple[int, int], int] = {}
+            early = []
             for item, mark in zip(batch, marks, strict=True):
                 if isinstance(mark, Taken):
                     newest[item.stream.kind, item.life] = mark.number
                     if mark.new:
                         self._arrived(item)
+                    elif item.previous > mark.number and len(early) < ARRIVALS_LIMIT:
+                        early.append(item)
                 elif not isinstance(mark, Error):
                     raise mark
             for (kind, life), number in newest.items():

@@ -66,6 +66,9 @@ class Carrier(ABC):
     async def close(self) -> None:
         """Close the connection; may be called twice."""
 
+    def forget(self) -> None:  # noqa: B027
+        """The path is down, and what waits goes again over another: drop it, where there is a way to."""
+
     def measured(self) -> Measured:
         """What is known of the path now."""
         return Measured()

@@ -345,4 +345,4 @@ def _raptorq(name: str) -> Callable[[bytes | int, int], Any]:
     try:
         return getattr(import_module("raptorq"), name).with_defaults  # type: ignore[no-any-return]
     except ImportError:
-        raise LocalError("error correction needs raptorq; install handfast[qkd]") from None
+        raise LocalError("error correction needs raptorq; install handfast[quic]") from None

@@ -245,6 +245,9 @@ class Link:
         now = time.monotonic()
         if self._paths.moved:
             self._paths.moved = False
+            for path in self._paths:
+                if path.fallen:
+                    path.carrier.forget()
             self._moved()
         self._beat(now)
         for lane in self._lanes.values():

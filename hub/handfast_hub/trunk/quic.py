@@ -2,19 +2,24 @@
 
 Records that fit into a packet go as DATAGRAM frames: none waits for one that was lost. Opening
 messages, control records and records that do not fit go on the one stream, each behind its length as
-over TCP. QUIC brings congestion control with pacing, and survives a change of address.
+over TCP. QUIC brings congestion control with pacing, and survives a change of address. A DATAGRAM
+frame that was lost goes once more; while more than 0.5 % of them are lost, repairs go beside them
+(fec.py), so that most need not wait for that.
 """
 
 import asyncio
+import contextlib
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events
 from aioquic.quic.connection import NetworkAddress
 
-from handfast.core.errors import DecodeError, LinkClosed
+from handfast.core.errors import DecodeError, LinkClosed, PeerError
 from handfast_hub.trunk.carrier import (
     DIAL_SECONDS,
     GREETING_LENGTH,
@@ -28,11 +33,14 @@ from handfast_hub.trunk.carrier import (
     encode_greeting,
     in_stream,
 )
+from handfast_hub.trunk.fec import PATIENCE, SOURCE, Decoder, Encoder, Way, is_coded
 from handfast_hub.trunk.lane import is_control, is_opening
 from handfast_hub.trunk.quic_connection import GAP_PROVEN, LARGEST_DATAGRAM, Connection, configuration
 
 # The client's first bidirectional stream (RFC 9000 section 2.1); a trunk has no other.
 _STREAM = 0
+# A repair is as long as a packet holds: its head, and a shard with the frame's length before it.
+LARGEST_FRAME = (LARGEST_DATAGRAM - 7) // 8 * 8 - 2
 # Frames that came and were not taken yet, in bytes; beyond them datagrams are dropped.
 READ_LIMIT = 4 * 1024 * 1024
 SOCKET_BUFFER = 2 * 1024 * 1024
@@ -45,7 +53,10 @@ class QuicCarrier(Carrier):
         super().__init__(name)
         self._protocol = protocol
         self._connection = protocol.connection
-        self._connection.again = _is_data
+        self._connection.again = _goes_again
+        self._encoder: Encoder | None = None
+        self._decoder: Decoder | None = None
+        self._repairing: asyncio.TimerHandle | None = None
         self._frames: deque[bytes] = deque()
         self._waiting = 0
         self._stream = bytearray()
@@ -74,8 +85,8 @@ class QuicCarrier(Carrier):
         fits = self._connection.takes_datagrams()
         stream = []
         for frame in frames:
-            if fits and _is_data(frame) and len(frame) <= LARGEST_DATAGRAM:
-                self._connection.queue_datagram(frame)
+            if fits and _is_data(frame) and len(frame) <= LARGEST_FRAME:
+                self._send_datagram(frame)
             else:
                 stream.append(frame)
         if stream:
@@ -109,7 +120,12 @@ class QuicCarrier(Carrier):
 
     def measured(self) -> Measured:
         """What is known of the path now."""
-        return Measured(self._connection.rtt, self._connection.loss, None)
+        meter = self._connection.meter
+        return Measured(self._connection.rtt, meter.rate, meter.high)
+
+    def forget(self) -> None:
+        """Drop the datagrams that wait."""
+        self._connection.forget_datagrams()
 
     def greet(self, kid: bytes) -> None:
         """Say who calls, and take frames from then on."""
@@ -122,8 +138,17 @@ class QuicCarrier(Carrier):
     def take_datagram(self, data: bytes) -> None:
         """A DATAGRAM frame came."""
         # Until the greeting is here nobody knows whom to give it to.
-        if self._kid is not None and self._waiting < READ_LIMIT:
+        if self._kid is None or self._waiting >= READ_LIMIT:
+            return
+        if not is_coded(data):
             self._put(data)
+        elif self.proven:
+            # Nobody else is worth the memory that it takes.
+            self._decoder = self._decoder or Decoder()
+            with contextlib.suppress(PeerError):
+                for frame in self._decoder.receive(data, time.monotonic()):
+                    if frame.way is not Way.LATE:
+                        self._put(frame.data)
 
     def take_stream(self, data: bytes) -> None:
         """The next bytes of the stream came."""
@@ -150,6 +175,28 @@ class QuicCarrier(Carrier):
         self._error = self._error or error
         self._greeted.set()
         self._wake.set()
+
+    def _send_datagram(self, frame: bytes) -> None:
+        if not self._connection.meter.high:
+            self._connection.queue_datagram(frame)
+            return
+        self._encoder = self._encoder or Encoder()
+        for datagram in self._encoder.add(frame, time.monotonic()):
+            self._connection.queue_datagram(datagram)
+        if self._repairing is None and self._encoder.timer() < inf:
+            self._repairing = asyncio.get_running_loop().call_later(PATIENCE, self._repair)
+
+    def _repair(self) -> None:
+        """A group of frames waits no longer for others."""
+        self._repairing = None
+        if self._encoder is None or self._error is not None:
+            return
+        now = time.monotonic()
+        for datagram in self._encoder.handle_timer(now):
+            self._connection.queue_datagram(datagram)
+        self._protocol.transmit_soon()
+        if (left := self._encoder.timer() - now) < inf:
+            self._repairing = asyncio.get_running_loop().call_later(left, self._repair)
 
     def _put(self, frame: bytes) -> None:
         self._frames.append(frame)
@@ -247,6 +294,11 @@ def udp_socket(family: int, address: NetworkAddress) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _goes_again(datagram: bytes) -> bool:
+    """Whether a lost datagram is worth sending once more: not what is stale by then, and no repair."""
+    return datagram[0] == SOURCE if is_coded(datagram) else _is_data(datagram)
 
 
 def _is_data(frame: bytes) -> bool:

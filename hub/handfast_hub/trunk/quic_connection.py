@@ -6,8 +6,8 @@ the head of the queue, and a limit to what a peer may make us keep.
 """
 
 import ssl
-from collections import deque
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from aioquic.buffer import size_uint_var
@@ -15,6 +15,8 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import NetworkAddress, QuicConnection
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
+
+from handfast_hub.trunk.fec import Loss
 
 ALPN = "handfast-trunk-1"
 # A UDP payload of 1,200 bytes passes every path that may carry QUIC at all (RFC 9000 section 14).
@@ -29,9 +31,6 @@ IDLE_SECONDS = 20.0
 # come, and from whom an authentic record came. aioquic would keep any number of them.
 GAP_UNPROVEN = 256 * 1024
 GAP_PROVEN = 8 * 1024 * 1024
-# Loss is the share among so many of the last packets, once there were that few.
-_OUTCOMES = 1000
-_OUTCOMES_ENOUGH = 100
 
 
 def configuration(*, is_client: bool) -> QuicConfiguration:
@@ -64,7 +63,11 @@ class Connection(QuicConnection):
         self.taken = 0
         self.gap_limit = GAP_UNPROVEN
         self.datagram_bytes = 0
-        self._outcomes: deque[bool] = deque(maxlen=_OUTCOMES)
+        # Counts DATAGRAM frames by their acknowledgements. Those are as little proven as all of QUIC here:
+        # who sits in the middle can have repairs sent, or not.
+        self.meter = Loss()
+        self._numbers = count()
+        self._ahead = b""
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
         """Take a UDP datagram; a peer that leaves holes in its streams for ever loses the connection.
@@ -77,9 +80,14 @@ class Connection(QuicConnection):
 
     def queue_datagram(self, data: bytes, *, ahead: bool = False) -> None:
         """Send a DATAGRAM frame of at most LARGEST_DATAGRAM bytes, before all others or behind them."""
+        if ahead and self._ahead in self._datagrams_pending:
+            # It could not leave yet, and is stale by now.
+            self._datagrams_pending.remove(self._ahead)
+            self.datagram_bytes -= len(self._ahead)
         self.datagram_bytes += len(data)
         if ahead:
             self._datagrams_pending.appendleft(data)
+            self._ahead = data
         else:
             self._datagrams_pending.append(data)
 
@@ -102,13 +110,6 @@ class Connection(QuicConnection):
         """The smoothed round-trip time in seconds (RFC 9002 section 5.3), None before the first."""
         return self._loss._rtt_smoothed if self._loss._rtt_initialized else None
 
-    @property
-    def loss(self) -> float | None:
-        """The share of the last DATAGRAM frames that were lost, None before enough were sent."""
-        if len(self._outcomes) < _OUTCOMES_ENOUGH:
-            return None
-        return sum(self._outcomes) / len(self._outcomes)
-
     def _write_datagram_frame(self, builder: QuicPacketBuilder, data: bytes, frame_type: int) -> bool:
         # As in aioquic, and with a handler: RFC 9221 section 5.2 lets a sender tell the application
         # that a frame was acknowledged or is believed lost.
@@ -117,15 +118,16 @@ class Connection(QuicConnection):
             frame_type,
             capacity=1 + size_uint_var(length) + length,
             handler=self._on_datagram_delivery,
-            handler_args=(data,),
+            handler_args=(data, next(self._numbers)),
         )
         buffer.push_uint_var(length)
         buffer.push_bytes(data)
         self.datagram_bytes -= length
         return True
 
-    def _on_datagram_delivery(self, delivery: QuicDeliveryState, data: bytes) -> None:
-        lost = delivery != QuicDeliveryState.ACKED
-        self._outcomes.append(lost)
-        if lost and self.again(data):
-            self.queue_datagram(data, ahead=True)
+    def _on_datagram_delivery(self, delivery: QuicDeliveryState, data: bytes, number: int) -> None:
+        if delivery == QuicDeliveryState.ACKED:
+            self.meter.count(number)
+        elif self.again(data):
+            self._datagrams_pending.appendleft(data)
+            self.datagram_bytes += len(data)

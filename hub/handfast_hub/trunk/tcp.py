@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import sys
 
 from handfast.core.errors import LinkClosed
 from handfast_hub.trunk.carrier import (
@@ -13,12 +14,16 @@ from handfast_hub.trunk.carrier import (
     WRITE_LIMIT,
     Called,
     Carrier,
+    Measured,
     Port,
     checked_length,
     decode_greeting,
     encode_greeting,
     in_stream,
 )
+
+# Where the smoothed round-trip time in microseconds stands in Linux's struct tcp_info (linux/tcp.h).
+_TCPI_RTT = 68
 
 
 class TcpCarrier(Carrier):
@@ -28,10 +33,9 @@ class TcpCarrier(Carrier):
         super().__init__(name or _caller(writer))
         self._reader = reader
         self._writer = writer
-        handle = writer.get_extra_info("socket")
-        if handle is not None:
-            # A frame is a message: it must not wait for company.
-            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = writer.get_extra_info("socket")
+        # A frame is a message: it must not wait for company.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def receive(self) -> bytes:
         """The next frame."""
@@ -60,6 +64,16 @@ class TcpCarrier(Carrier):
                 return decode_greeting(await self._reader.readexactly(GREETING_LENGTH))
         except (OSError, EOFError, TimeoutError):
             raise LinkClosed("a connection to the trunk port said nothing") from None
+
+    def measured(self) -> Measured:
+        """The round-trip time, where the kernel tells it; losses are its own affair."""
+        option = getattr(socket, "TCP_INFO", None)
+        if option is None or self._writer.transport.is_closing():
+            return Measured()
+        with contextlib.suppress(OSError):
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, option, _TCPI_RTT + 4)
+            return Measured(rtt=int.from_bytes(info[_TCPI_RTT:], sys.byteorder) / 1e6)
+        return Measured()
 
     async def close(self) -> None:
         """Close the connection; what the other end does not take within a moment is dropped."""

@@ -26,6 +26,7 @@ from handfast_hub.trunk.bridge import Bridge
 from handfast_hub.trunk.carrier import Called, Carrier, Port
 from handfast_hub.trunk.link import KeySource, Link, keep_dialling
 from handfast_hub.trunk.opening import Party, Peer
+from handfast_hub.trunk.paths import Path
 from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, NUMBERS
 from handfast_hub.trunk.settings import Address, Trunk, address, channels_by_class
 from handfast_hub.trunk.tcp import dial_tcp, listen_tcp
@@ -179,6 +180,7 @@ class Trunks:
                 CLASSES[kind].name: {"acknowledged": acked, "sent": sent}
                 for kind, (acked, sent) in trunk.bridge.waiting().items()
             },
+            "paths": [_path_status(path, used) for path, used in trunk.link.paths()],
             "records_sent": counts.sent,
             "records_received": counts.received,
             "records_refused": counts.refused,
@@ -239,6 +241,19 @@ class Trunks:
 
     def _find(self, number: int) -> Awaitable[CommandInfo]:
         return self._registry.operator.find_command(number)
+
+
+def _path_status(path: Path, used: bool) -> dict[str, object]:
+    measured = path.carrier.measured()
+    return {
+        "carrier": path.carrier.name,
+        "in_use": used,
+        "proven": path.carrier.proven,
+        "state": path.state,
+        "rtt_seconds": measured.rtt,
+        "loss": measured.loss,
+        "fec": measured.fec,
+    }
 
 
 async def _dial(to: Address, kid: bytes) -> Carrier:
