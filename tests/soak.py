@@ -1,5 +1,5 @@
-"""`make soak`: 10^9 secret bits of a QKD link compared, if there is an hour; then the property and end-to-end
-tests again and again, with new random inputs each time.
+"""`make soak`: with an hour first ten minutes of a trunk under load and 10^9 secret bits of a QKD link compared;
+then the property and end-to-end tests again and again, with new random inputs each time.
 
     python tests/soak.py [seconds, 3600 when not given]
 
@@ -23,8 +23,8 @@ def main() -> int:
     end = time.monotonic() + seconds
     rounds = 0
     if seconds >= 3600:
-        command = [
-            sys.executable,
+        environment = {**os.environ, "HANDFAST_KEY_BITS": str(10**9)}
+        bits = (
             "-m",
             "pytest",
             "-q",
@@ -32,14 +32,14 @@ def main() -> int:
             "-k",
             "hold_the_same_bits",
             "--log-cli-level=INFO",
-        ]
-        environment = {**os.environ, "HANDFAST_KEY_BITS": str(10**9)}
-        if subprocess.run(command, cwd=ROOT, check=False, env=environment).returncode:
-            return 1
+        )
+        for command in (("tests/trunk/load_run.py",), bits):
+            if subprocess.run((sys.executable, *command), cwd=ROOT, check=False, env=environment).returncode:
+                return 1
     while rounds == 0 or time.monotonic() < end:
         seed = secrets.randbelow(2**32)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", f"--hypothesis-seed={seed}", *FOLDERS]
-        if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        round_ = [sys.executable, "-m", "pytest", "-q", "-x", f"--hypothesis-seed={seed}", *FOLDERS]
+        if subprocess.run(round_, cwd=ROOT, check=False).returncode:
             print(f"round {rounds + 1} failed with --hypothesis-seed={seed}")
             return 1
         rounds += 1

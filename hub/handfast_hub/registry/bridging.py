@@ -47,12 +47,14 @@ class Stream(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """A reading of another hub's device; `previous` is the number that was sent before it."""
+    """A reading of another hub's device; `previous` is the number that was sent before it, `floor` one
+    that we had acknowledged then, or the beginning of the stream."""
 
     stream: Stream
     life: int
     number: int
     previous: int
+    floor: int
     degraded: bool
     device_id: bytes
     label: str
@@ -62,10 +64,10 @@ class Arrival(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """The number up to which a stream is here, and whether this reading was the news."""
+    """The number up to which a stream is here, and which readings were news."""
 
     number: int
-    new: bool
+    new: list[Arrival]
 
 
 class Bridged(NamedTuple):
@@ -126,9 +128,13 @@ class Bridging:
         """Move the cursor."""
         await self._group.submit(_ACKNOWLEDGED, (stream, number))
 
-    async def arrive(self, arrival: Arrival) -> Taken:
-        """Take a reading if it follows what is here."""
-        return await self._group.submit(self._arrive, arrival)
+    async def taken(self, stream: Stream, life: int, floor: int) -> int:
+        """The number up to which a stream of a life of the other hub is here; a new one begins at `floor`."""
+        return await self._group.submit(_TAKEN, (stream, life, floor))
+
+    async def arrive(self, arrivals: Sequence[Arrival]) -> Taken:
+        """Take the readings of one stream that follow what is here, in this order; at least one is given."""
+        return await self._group.submit(self._arrive, arrivals)
 
     async def arrivals(self, after: int, limit: int) -> list[Bridged]:
         """Readings of other hubs in the order of arrival, with numbers above `after`."""
@@ -183,46 +189,35 @@ def _acknowledged(connection: Connection, items: Sequence[tuple[Stream, int]]) -
 
 
 class _Arrivals:
-    """Takes what follows what was taken, and says how far each stream is here."""
+    """Takes what follows what was taken."""
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
         self._grown = 0
 
-    def __call__(self, connection: Connection, items: Sequence[Arrival]) -> list[Taken]:
-        taken: dict[tuple[Stream, int], int] = {}
-        rows, marks = [], []
-        now = time.time()
-        for item in items:
-            key = (item.stream, item.life)
-            if key not in taken:
-                taken[key] = self._mark(connection, item)
-            # Only what follows: a gap means that something is still on its way, or was sent again.
-            new = taken[key] == item.previous and item.number > item.previous
-            if new:
-                taken[key] = item.number
-                rows.append(self._row(item, now))
-            marks.append(Taken(taken[key], new))
-        if rows:
-            connection.execute(sa.insert(trunk_readings), rows)
-            for (stream, life), number in taken.items():
-                here = sa.and_(_of(trunk_taken, stream), trunk_taken.c.life == life)
-                connection.execute(sa.update(trunk_taken).where(here).values(number=number))
-        self._grown += len(rows)
+    def __call__(self, connection: Connection, items: Sequence[Sequence[Arrival]]) -> list[Taken]:
+        found = [self._take(connection, arrivals) for arrivals in items]
+        self._grown += sum(len(taken.new) for taken in found)
         if self._grown >= _TRIM_EVERY:
             self._grown = 0
             trim(connection, trunk_readings, self._keep)
-        return marks
+        return found
 
-    def _mark(self, connection: Connection, item: Arrival) -> int:
-        here = sa.and_(_of(trunk_taken, item.stream), trunk_taken.c.life == item.life)
-        number = connection.scalar(sa.select(trunk_taken.c.number).where(here))
-        if number is None:
-            # The first of a stream: it says itself what it follows.
-            number = item.previous
-            values = {**item.stream._asdict(), "life": item.life, "number": number}
-            connection.execute(sa.insert(trunk_taken).values(values))
-        return int(number)
+    def _take(self, connection: Connection, arrivals: Sequence[Arrival]) -> Taken:
+        first, now = arrivals[0], time.time()
+        mark = number = _mark(connection, first.stream, first.life, first.floor)
+        new = []
+        for item in arrivals:
+            # Only what follows: there is nothing between `previous` and its number, and so nothing
+            # between what is here and its number. A gap means that something is still on its way.
+            if item.previous <= number < item.number:
+                number = item.number
+                new.append(item)
+        if number != mark:
+            connection.execute(sa.insert(trunk_readings), [self._row(item, now) for item in new])
+            here = sa.and_(_of(trunk_taken, first.stream), trunk_taken.c.life == first.life)
+            connection.execute(sa.update(trunk_taken).where(here).values(number=number))
+        return Taken(number, new)
 
     def _row(self, item: Arrival, now: float) -> dict[str, object]:
         return {
@@ -235,6 +230,21 @@ class _Arrivals:
             "received_at": item.received_at,
             "arrived_at": now,
         }
+
+
+def _mark(connection: Connection, stream: Stream, life: int, floor: int) -> int:
+    """The number up to which a stream is here; `floor` for a new one, which is noted."""
+    here = sa.and_(_of(trunk_taken, stream), trunk_taken.c.life == life)
+    number = connection.scalar(sa.select(trunk_taken.c.number).where(here))
+    if number is None:
+        number = floor
+        values = {**stream._asdict(), "life": life, "number": number}
+        connection.execute(sa.insert(trunk_taken).values(values))
+    return int(number)
+
+
+def _marks(connection: Connection, items: Sequence[tuple[Stream, int, int]]) -> list[int]:
+    return [_mark(connection, *item) for item in items]
 
 
 def _list_arrivals(connection: Connection, items: Sequence[tuple[int, int]]) -> list[list[Bridged]]:
@@ -301,6 +311,7 @@ def _of(table: sa.Table, stream: Stream) -> "sa.ColumnElement[bool]":
 _LIFE = Operation(_life, reading=True)
 _OUTGOING = Operation(_outgoing, reading=True)
 _CURSOR = Operation(_cursor, rank=4)
+_TAKEN = Operation(_marks, rank=4)
 _ACKNOWLEDGED = Operation(_acknowledged, rank=4)
 _ARRIVALS = Operation(_list_arrivals, reading=True)
 _NEWEST = Operation(_newest, reading=True)

@@ -1,85 +1,69 @@
 """Bridges one trunk: readings to the other hub and from it, commands both ways, each exactly once.
 
 A class is a stream: its readings go in the order of their numbers, each naming the one before. The
-other hub takes what follows what it has, holds what came too early, and acknowledges after its
-commit; whatever is not acknowledged goes again. So a carrier may lose, repeat and reorder, and a hub
+other hub commits what follows what it has, holds what comes behind a gap (gathering.py), and
+acknowledges after its commit; what was lost goes again (flight.py). So a carrier may lose and a hub
 may die anywhere.
 """
 
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
 
-from handfast.core.cbor import decode, encode
-from handfast.core.errors import DecodeError, Error, LinkTimeout, LocalError
+from handfast.core.errors import Error, LinkTimeout, LocalError
 from handfast.core.plaintexts import Response
-from handfast.core.topics import CHANNEL_NAMES, DEVICE_ID_LENGTH
-from handfast_hub.registry.bridging import Arrival, Asked, Bridging, Stream, Taken, Wanted
+from handfast_hub.registry.bridging import Arrival, Asked, Bridging, Stream, Wanted
 from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.operator import CommandInfo, NewCommand, Reading
+from handfast_hub.trunk.bridge_messages import (
+    ACK,
+    ANSWER,
+    COMMAND,
+    COMMAND_ID_LENGTH,
+    INSTANCE_LENGTH,
+    NO_ANSWER,
+    READING,
+    decode_message,
+    encode_message,
+)
+from handfast_hub.trunk.flight import Ack, Flight
+from handfast_hub.trunk.gathering import Gathering
 from handfast_hub.trunk.lane import ClassClosed
 from handfast_hub.trunk.policy import BULK, NORMAL
 
 _LOG = structlog.get_logger("handfast.hub.bridge")
 
-# What stands in records: the kind of message, then its fields and their types.
-_READING, _ACK, _COMMAND, _ANSWER = 1, 2, 3, 4
-_SHAPES: dict[int, tuple[type, ...]] = {
-    # life, number, previous, device_id, label, channel, data, milliseconds since 1970
-    _READING: (int, int, int, bytes, str, int, bytes, int),
-    # class, life, number
-    _ACK: (int, int, int),
-    # command_id, device_id, data, milliseconds that it is worth carrying out
-    _COMMAND: (bytes, bytes, bytes, int),
-    # command_id, status or -1, answer, why there is none
-    _ANSWER: (bytes, int, bytes, str),
-}
-_NO_ANSWER = -1
-
-# Readings on their way that are not acknowledged.
-WINDOW = 256
-_PAGE = 64
-# Without an acknowledgement for so long everything that is not acknowledged goes again, in seconds.
-PATIENCE = 5.0
-# A command that nobody answers is sent again; how often, in seconds.
+_PAGE = 256
+# How often a command that nobody answers is sent again, in seconds.
 REPEAT_COMMAND = 2.0
 # How often is looked for new readings when nobody says that there are some, in seconds.
 LOOK = 1.0
-# An acknowledgement that goes back was overtaken on its way, unless there was none for so long, in seconds.
-OVERTAKEN = 1.0
-# Readings that came and wait for their commit, or for the one before; more are dropped, and come again.
-ARRIVALS_LIMIT = 1024
+# Readings that came wait so long for company before they are committed together, in seconds.
+COMPANY = 0.005
+# How often it is noted how far the other hub has come, in seconds. What is not noted goes again after a
+# restart, and the other hub says that it has it.
+NOTE = 0.25
+# Streams of the other hub that readings are gathered for: its classes, in a few of its lives.
+STREAMS_LIMIT = 8
 ANSWERS_REMEMBERED = 4096
-# What another hub may make us remember: how often it was restored, and for how long a command, in seconds.
-LIVES_LIMIT = 2**16
+# How long another hub may have us think of a command, in seconds.
 LONGEST_COMMAND = 86_400.0
 
 
 class _Outgoing:
-    """One class of readings: what was acknowledged, and what was sent."""
+    """One class of readings that goes out. `moved`: that it was acknowledged further is not noted yet."""
 
-    def __init__(self, stream: Stream, channels: tuple[int, ...], acked: int) -> None:
+    def __init__(self, stream: Stream, channels: tuple[int, ...], flight: Flight) -> None:
         self.stream = stream
         self.channels = channels
-        self.acked = self.sent = acked
-        # The numbers that are on their way.
-        self.flying: deque[int] = deque()
-        self.moved_at = self.acked_at = 0.0
-        # Whether the other hub has said how far it is. Until then it takes the first reading that comes
-        # for the beginning, so no other may be on its way that could come before it.
-        self.agreed = False
+        self.flight = flight
+        self.moved = False
         self.wake = asyncio.Event()
-
-    def rewind(self, number: int) -> None:
-        """Send again from behind `number` on."""
-        self.sent = number
-        self.flying.clear()
-        self.moved_at = time.monotonic()
 
 
 class Bridge:
@@ -90,6 +74,7 @@ class Bridge:
         name: str,
         registry: Bridging,
         send: Callable[[int, bytes], None],
+        ready: Callable[[int], bool],
         channels: Mapping[int, tuple[int, ...]],
         random: Callable[[int], bytes],
         find: Callable[[int], Awaitable[CommandInfo]],
@@ -97,19 +82,24 @@ class Bridge:
         *,
         obey: bool,
     ) -> None:
-        """`send` is that of the Link; `channels` are the channels of each class that goes over it.
-        `find` gives the row of a command; `arrived` hears readings of the other hub once they are
-        committed. `obey` lets the other hub command devices of this one."""
+        """`send` is that of the Link; `ready` says whether a class may be sent now; `channels` are the
+        channels of each class that goes over it. `find` gives the row of a command; `arrived` hears
+        readings of the other hub once they are committed. `obey` lets the other hub command devices of
+        this one."""
         self.name = name
         self._registry = registry
         self._send = send
+        self._ready = ready
         self._channels = channels
         self._random = random
         self._find = find
         self._arrived = arrived
         self._obey = obey
         self._outgoing: dict[int, _Outgoing] = {}
-        self._queue: asyncio.Queue[Arrival] = asyncio.Queue(ARRIVALS_LIMIT)
+        self._gatherings: OrderedDict[tuple[int, int], Gathering] = OrderedDict()
+        self._came = asyncio.Event()
+        self._instance = random(INSTANCE_LENGTH)
+        self._acks = 0
         self._answers: dict[bytes, asyncio.Future[tuple[int, bytes, str]]] = {}
         self._asked: OrderedDict[bytes, bytes] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,8 +110,10 @@ class Bridge:
         self._life = await self._registry.life()
         for kind, channels in self._channels.items():
             stream = Stream(self.name, kind)
-            self._outgoing[kind] = _Outgoing(stream, channels, await self._registry.cursor(stream))
+            flight = Flight(await self._registry.cursor(stream))
+            self._outgoing[kind] = _Outgoing(stream, channels, flight)
             self._spawn(self._forward(self._outgoing[kind]))
+        self._spawn(self._note())
         self._spawn(self._commit())
 
     async def close(self) -> None:
@@ -131,36 +123,42 @@ class Bridge:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def wake(self) -> None:
-        """There may be something to send, or a way to send it."""
+        """There may be something to send."""
         for outgoing in self._outgoing.values():
             outgoing.wake.set()
 
     def resend(self) -> None:
         """What is on its way was lost with its carrier: send it again now."""
         for outgoing in self._outgoing.values():
-            outgoing.rewind(outgoing.acked)
+            outgoing.flight.strand()
+        self.wake()
+
+    def hurry(self) -> None:
+        """There is a way to the other hub, at first or again, or a new epoch."""
+        for outgoing in self._outgoing.values():
+            outgoing.flight.hurry()
         self.wake()
 
     def waiting(self) -> dict[int, tuple[int, int]]:
         """(acknowledged, sent) by class: numbers of readings."""
-        return {kind: (outgoing.acked, outgoing.sent) for kind, outgoing in self._outgoing.items()}
+        return {kind: (each.flight.acked, each.flight.sent) for kind, each in self._outgoing.items()}
 
     async def command(self, device_id: bytes, data: bytes, expires: float) -> Response:
         """Have the other hub send a command to its device, and wait for the answer.
 
         LinkTimeout when none came within `expires` seconds, LocalError when that hub cannot.
         """
-        command_id, until = self._random(16), time.monotonic() + expires
+        command_id, until = self._random(COMMAND_ID_LENGTH), time.monotonic() + expires
         future: asyncio.Future[tuple[int, bytes, str]] = asyncio.get_running_loop().create_future()
         self._answers[command_id] = future
         try:
             while (left := until - time.monotonic()) > 0:
                 with contextlib.suppress(ClassClosed):
-                    self._send(NORMAL, encode([_COMMAND, command_id, device_id, data, int(left * 1000)]))
+                    self._send(NORMAL, encode_message(COMMAND, command_id, device_id, data, int(left * 1000)))
                 with contextlib.suppress(TimeoutError):
                     pause = min(REPEAT_COMMAND, left)
                     status, answer, reason = await asyncio.wait_for(asyncio.shield(future), pause)
-                    if status == _NO_ANSWER:
+                    if status == NO_ANSWER:
                         raise LocalError(reason)
                     return Response(0, 0, status, answer)
         finally:
@@ -178,87 +176,100 @@ class Bridge:
                 await self._forward_some(outgoing)
             except RegistryError as error:
                 _LOG.error("readings are not bridged", trunk=self.name, reason=error.detail)
+            pause = min(LOOK, outgoing.flight.patience(time.monotonic()))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(outgoing.wake.wait(), LOOK)
+                await asyncio.wait_for(outgoing.wake.wait(), max(pause, COMPANY))
             outgoing.wake.clear()
 
     async def _forward_some(self, outgoing: _Outgoing) -> None:
-        now = time.monotonic()
-        if outgoing.flying and now - outgoing.moved_at > PATIENCE:
-            outgoing.rewind(outgoing.acked)
-        while (room := (WINDOW if outgoing.agreed else 1) - len(outgoing.flying)) > 0:
-            limit = min(room, _PAGE)
-            page = await self._registry.outgoing(Wanted(outgoing.channels, outgoing.sent, limit))
-            for reading in page:
-                if not self._forward_one(outgoing, reading):
+        kind, flight = outgoing.stream.kind, outgoing.flight
+        if not self._ready(kind):
+            return
+        try:
+            flight.probe(time.monotonic())
+            for lost in flight.lost():
+                self._send(kind, lost.message)
+                flight.resent(lost, time.monotonic())
+            while flight.room and self._ready(kind):
+                after, limit = flight.sent, min(_PAGE, flight.room)
+                page = await self._registry.outgoing(Wanted(outgoing.channels, after, limit))
+                if flight.sent != after:
+                    # Meanwhile the other hub has said that it stands elsewhere.
+                    continue
+                for reading in page:
+                    self._forward_one(outgoing, reading)
+                if len(page) < limit:
                     return
-            if len(page) < limit:
-                return
+        except ClassClosed:
+            return
 
-    def _forward_one(self, outgoing: _Outgoing, reading: Reading) -> bool:
-        """Send one reading; whether its class is open."""
-        fields = [
+    def _forward_one(self, outgoing: _Outgoing, reading: Reading) -> None:
+        """Send one reading; ClassClosed when its class has to wait."""
+        flight = outgoing.flight
+        message = encode_message(
+            READING,
             self._life,
             reading.number,
-            outgoing.sent,
+            flight.sent,
+            flight.acked,
             reading.device_id,
             reading.label,
             reading.channel,
             reading.data,
             int(reading.received_at * 1000),
-        ]
-        try:
-            self._send(outgoing.stream.kind, encode([_READING, *fields]))
-        except ClassClosed:
-            return False
-        if not outgoing.flying:
-            outgoing.moved_at = time.monotonic()
-        outgoing.sent = reading.number
-        outgoing.flying.append(reading.number)
-        return True
+        )
+        self._send(outgoing.stream.kind, message)
+        flight.add(reading.number, message, time.monotonic())
 
-    async def _acknowledge(self, kind: int, life: int, number: int) -> None:
-        outgoing, now = self._outgoing.get(kind), time.monotonic()
+    def _acknowledged(
+        self, kind: int, life: int, number: int, instance: bytes, serial: int, runs: list[tuple[int, int]]
+    ) -> None:
+        outgoing = self._outgoing.get(kind)
         if outgoing is None or life != self._life:
             return
-        outgoing.agreed = True
-        if number == outgoing.acked or (number < outgoing.acked and now - outgoing.acked_at < OVERTAKEN):
-            outgoing.wake.set()
-            return
-        if number < outgoing.acked or number > outgoing.sent:
-            # The other hub was restored from an older copy, or ours was: go on from what it has.
-            outgoing.rewind(number)
-        while outgoing.flying and outgoing.flying[0] <= number:
-            outgoing.flying.popleft()
-        outgoing.acked, outgoing.moved_at, outgoing.acked_at = number, now, now
+        if outgoing.flight.hear(Ack(number, instance, serial, runs), time.monotonic()):
+            outgoing.moved = True
         outgoing.wake.set()
-        await self._registry.acknowledged(outgoing.stream, number)
+
+    async def _note(self) -> None:
+        """Note how far the other hub has come."""
+        while True:
+            await asyncio.sleep(NOTE)
+            for outgoing in self._outgoing.values():
+                if outgoing.moved:
+                    outgoing.moved = False
+                    try:
+                        await self._registry.acknowledged(outgoing.stream, outgoing.flight.acked)
+                    except RegistryError as error:
+                        outgoing.moved = True
+                        _LOG.error("what was acknowledged is not noted", reason=error.detail)
 
     # In ---------------------------------------------------------------------------------------
 
     def receive(self, kind: int, data: bytes, degraded: bool) -> None:
         """Take the plaintext of a record of class `kind`; DecodeError when it is none of ours."""
-        message, fields = _decode(data)
-        if message == _READING:
-            life, number, previous, device_id, label, channel, reading, at = fields
-            with contextlib.suppress(asyncio.QueueFull):
-                self._queue.put_nowait(
-                    Arrival(
-                        Stream(self.name, kind),
-                        life,
-                        number,
-                        previous,
-                        degraded,
-                        device_id,
-                        label[:128],
-                        channel,
-                        reading,
-                        at / 1000,
-                    )
+        message, fields = decode_message(data)
+        if message == READING:
+            life, number, previous, floor, device_id, label, channel, reading, at = fields
+            stream = Stream(self.name, kind)
+            self._gather(
+                Arrival(
+                    stream,
+                    life,
+                    number,
+                    previous,
+                    floor,
+                    degraded,
+                    device_id,
+                    label[:128],
+                    channel,
+                    reading,
+                    at / 1000,
                 )
-        elif message == _ACK:
-            self._spawn(self._acknowledge(*fields))
-        elif message == _COMMAND:
+            )
+        elif message == ACK:
+            self._acknowledged(*fields)
+        elif message == COMMAND:
             self._spawn(self._carry_out(*fields))
         else:
             command_id, status, answer, reason = fields
@@ -266,30 +277,46 @@ class Bridge:
             if future is not None and not future.done():
                 future.set_result((status, answer, reason))
 
+    def _gather(self, arrival: Arrival) -> None:
+        name = (arrival.stream.kind, arrival.life)
+        gathering = self._gatherings.get(name)
+        if gathering is None:
+            gathering = self._gatherings[name] = Gathering(arrival.floor)
+            if len(self._gatherings) > STREAMS_LIMIT:
+                self._gatherings.popitem(last=False)
+        gathering.put(arrival)
+        self._came.set()
+
     async def _commit(self) -> None:
-        early: list[Arrival] = []
         while True:
-            batch = [*early, await self._queue.get()]
-            while not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            batch.sort(key=lambda item: item.number)
-            marks = await asyncio.gather(
-                *(self._registry.arrive(item) for item in batch), return_exceptions=True
-            )
-            newest: dict[tuple[int, int], int] = {}
-            early = []
-            for item, mark in zip(batch, marks, strict=True):
-                if isinstance(mark, Taken):
-                    newest[item.stream.kind, item.life] = mark.number
-                    if mark.new:
-                        self._arrived(item)
-                    elif item.previous > mark.number and len(early) < ARRIVALS_LIMIT:
-                        early.append(item)
-                elif not isinstance(mark, Error):
-                    raise mark
-            for (kind, life), number in newest.items():
-                with contextlib.suppress(ClassClosed):
-                    self._send(BULK if kind == BULK else NORMAL, encode([_ACK, kind, life, number]))
+            await self._came.wait()
+            await asyncio.sleep(COMPANY)
+            self._came.clear()
+            for (kind, life), gathering in list(self._gatherings.items()):
+                if gathering.owed:
+                    gathering.owed = False
+                    try:
+                        await self._commit_some(kind, life, gathering)
+                    except RegistryError as error:
+                        _LOG.error("readings of the other hub are not kept", reason=error.detail)
+
+    async def _commit_some(self, kind: int, life: int, gathering: Gathering) -> None:
+        """Commit what follows, then acknowledge it, and what is held behind a gap."""
+        stream = Stream(self.name, kind)
+        if gathering.committed is None:
+            gathering.begin(await self._registry.taken(stream, life, gathering.floor))
+        if batch := gathering.take():
+            # Whatever happens now, it counts as committed when the registry has said so.
+            gathering.committed = None
+            taken = await self._registry.arrive(batch)
+            gathering.begin(taken.number)
+            for arrival in taken.new:
+                self._arrived(arrival)
+        runs = [number for run in gathering.runs() for number in run]
+        self._acks += 1
+        ack = encode_message(ACK, kind, life, gathering.committed, self._instance, self._acks, runs)
+        with contextlib.suppress(ClassClosed):
+            self._send(BULK if kind == BULK else NORMAL, ack)
 
     async def _carry_out(self, command_id: bytes, device_id: bytes, data: bytes, milliseconds: int) -> None:
         answer = self._asked.get(command_id)
@@ -315,10 +342,10 @@ class Bridge:
         except RegistryError:
             return None
         except Error as error:
-            return encode([_ANSWER, command_id, _NO_ANSWER, b"", error.detail[:256]])
+            return encode_message(ANSWER, command_id, NO_ANSWER, b"", error.detail[:256])
         if found.status is None:
             return None
-        return encode([_ANSWER, command_id, found.status, found.answer or b"", ""])
+        return encode_message(ANSWER, command_id, found.status, found.answer or b"", "")
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)
@@ -331,29 +358,3 @@ class Bridge:
             error = task.exception()
             reason = error.detail if isinstance(error, Error) else repr(error)
             _LOG.error("a part of the bridge failed", trunk=self.name, reason=reason)
-
-
-def _decode(data: bytes) -> tuple[int, list[Any]]:
-    item = decode(data)
-    if not isinstance(item, list) or not item or type(item[0]) is not int or item[0] not in _SHAPES:
-        raise DecodeError("a record of a bridge is a reading, a command, or an answer to one")
-    message, fields = item[0], item[1:]
-    shape = _SHAPES[message]
-    if len(fields) != len(shape) or any(
-        type(value) is not kind for value, kind in zip(fields, shape, strict=True)
-    ):
-        raise DecodeError(f"a bridge message {message} has not the fields that it should have")
-    if any(type(value) is int and not -1 <= value < 2**63 for value in fields):
-        raise DecodeError(f"a number in a bridge message {message} is out of range")
-    if message == _READING:
-        life, number, previous, device_id, _, channel, _, _ = fields
-        if (
-            life >= LIVES_LIMIT
-            or len(device_id) != DEVICE_ID_LENGTH
-            or not number > previous >= 0
-            or channel not in CHANNEL_NAMES
-        ):
-            raise DecodeError("a reading names its device by 8 bytes, a channel, and what it follows")
-    if message in (_COMMAND, _ANSWER) and len(fields[0]) != 16:
-        raise DecodeError("a command over a trunk is named by 16 bytes")
-    return message, fields

@@ -94,6 +94,7 @@ class Trunks:
             name,
             self._registry.bridging,
             link.send,
+            lambda kind: link.fresh() if CLASSES[kind].fail_closed else link.up,
             channels,
             self._random,
             self._find,
@@ -229,7 +230,7 @@ class Trunks:
     def _woken(self, name: str) -> Callable[[], None]:
         def woken() -> None:
             # The bridge is made after the link that calls it.
-            self._trunks[name].bridge.wake()
+            self._trunks[name].bridge.hurry()
 
         return woken
 

@@ -1,0 +1,142 @@
+"""A bad network between two hubs: a relay that drops frames, records what it delivered, and plays it again.
+
+It reads the head of each record, which stands in clear, as anybody on the way can: so it counts by
+class and epoch what the hubs really sent, whatever they say of it.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter, OrderedDict
+
+from handfast.core.errors import Error, LinkClosed
+from handfast_hub.trunk.carrier import Carrier, dial
+from handfast_hub.trunk.lane import is_opening
+from handfast_hub.trunk.policy import CLASSES
+from handfast_hub.trunk.records import Header
+
+# Of each epoch so many records are kept, and of so many epochs; enough for any replay.
+KEPT_OF_EPOCH = 128
+KEPT_EPOCHS = 64
+
+# Directions: from the hub that dials, and to it.
+UP, DOWN = "up", "down"
+
+
+class Network:
+    """What the network does to a frame, and what was seen of it; it serves any carrier that has frames."""
+
+    def __init__(self, loss: float, rng: random.Random) -> None:
+        self.loss = loss
+        self._rng = rng
+        self.carried: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        # (direction, class, epoch, degraded) of records with data, lost ones too.
+        self.sent: Counter[tuple[str, int, int, bool]] = Counter()
+        # Delivered records with data by direction and epoch, the newest epoch last.
+        self._kept: dict[str, OrderedDict[int, list[bytes]]] = {UP: OrderedDict(), DOWN: OrderedDict()}
+
+    def passes(self, direction: str, frame: bytes) -> bool:
+        """Whether this frame arrives."""
+        self.carried[direction] += 1
+        arrives = self._rng.random() >= self.loss
+        self.dropped[direction] += not arrives
+        if not is_opening(frame):
+            header = Header(frame)
+            if header.kind in CLASSES:
+                self.sent[direction, header.kind, header.epoch, header.degraded] += 1
+                if arrives:
+                    self._keep(direction, header.epoch, frame)
+        return arrives
+
+    def _keep(self, direction: str, epoch: int, frame: bytes) -> None:
+        kept = self._kept[direction]
+        frames = kept.setdefault(epoch, [])
+        if len(frames) < KEPT_OF_EPOCH:
+            frames.append(frame)
+        if len(kept) > KEPT_EPOCHS:
+            kept.popitem(last=False)
+
+    def recorded(self, direction: str, count: int) -> list[bytes]:
+        """`count` records that were delivered, half of them of the two newest epochs, half of older ones."""
+        epochs = list(self._kept[direction].values())
+        new = [frame for frames in epochs[-2:] for frame in frames]
+        old = [frame for frames in epochs[:-2] for frame in frames]
+        chosen = self._rng.sample(new, min(len(new), count // 2))
+        return chosen + self._rng.sample(old, min(len(old), count - len(chosen)))
+
+
+class Relay:
+    """Stands at a TCP port in front of the hub that listens."""
+
+    def __init__(self, port: int, target: int, network: Network) -> None:
+        self.port = port
+        self.target = target
+        self.network = network
+        self._server: asyncio.Server | None = None
+        self._live: dict[str, Carrier] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._called, "127.0.0.1", self.port)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        await self.cut()
+
+    async def cut(self) -> None:
+        """End every connection; the hubs dial anew."""
+        for carrier in list(self._live.values()):
+            await carrier.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def inject(self, direction: str, frames: list[bytes]) -> int:
+        """Play frames into the live connection; how many were taken."""
+        carrier = self._live.get(direction)
+        return 0 if carrier is None else len(frames) - carrier.send(frames)
+
+    async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        near, far = Carrier(reader, writer), None
+        try:
+            kid = await near.greeting()
+            far = await dial("127.0.0.1", self.target, kid)
+            self._live = {UP: far, DOWN: near}
+            pumps = [
+                asyncio.ensure_future(self._pump(near, far, UP)),
+                asyncio.ensure_future(self._pump(far, near, DOWN)),
+            ]
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
+        except (Error, asyncio.CancelledError):
+            # The hub behind us is away, or the network goes down.
+            pass
+        finally:
+            self._tasks.discard(task)
+            for carrier in (near, far):
+                if carrier is not None:
+                    await carrier.close()
+
+    async def _pump(self, source: Carrier, sink: Carrier, direction: str) -> None:
+        with contextlib.suppress(LinkClosed):
+            while True:
+                frame = await source.receive()
+                if self.network.passes(direction, frame):
+                    sink.send([frame])
+
+
+async def replay_as_stranger(port: int, kid: bytes, frames: list[bytes]) -> None:
+    """Connect to a hub's trunk port in the name of its peer, and send it recorded frames."""
+    carrier = await dial("127.0.0.1", port, kid)
+    carrier.send(frames)
+    # What is queued leaves before the connection ends.
+    await carrier.close()

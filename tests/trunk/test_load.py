@@ -1,0 +1,21 @@
+"""The load run, shortened: `make soak` runs the whole ten minutes."""
+
+import secrets
+from pathlib import Path
+
+from load_plan import SHORT
+from load_run import Load
+
+
+async def test_nothing_is_lost_or_doubled_while_everything_is_killed_and_the_carrier_loses(
+    tmp_path: Path,
+) -> None:
+    load = Load(SHORT, secrets.randbelow(2**32), tmp_path, print)
+    print(f"--seed {load.numbers['seed']}")
+    await load.run()
+    assert [check for check in load.checks if not check.held] == []
+    # The run was what it should be: readings of each class, lost frames, epochs of both kinds.
+    assert all(load.numbers["recorded"].values())
+    assert all(load.numbers["frames_lost"].values())
+    assert load.numbers["epochs_with_qkd"]
+    assert load.numbers["degraded"]["normal"]
