@@ -1,5 +1,5 @@
-"""`make soak`: with an hour first ten minutes of a trunk under load and 10^9 secret bits of a QKD link compared;
-then the property and end-to-end tests again and again, with new random inputs each time.
+"""`make soak`: with an hour first ten minutes of a trunk under load and 10^9 secret bits of a QKD link
+compared; then the property and end-to-end tests again and again, with new random inputs each time.
 
     python tests/soak.py [seconds, 3600 when not given]
 

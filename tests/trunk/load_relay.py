@@ -10,10 +10,11 @@ import random
 from collections import Counter, OrderedDict
 
 from handfast.core.errors import Error, LinkClosed
-from handfast_hub.trunk.carrier import Carrier, dial
+from handfast_hub.trunk.carrier import Carrier, encode_greeting, in_stream
 from handfast_hub.trunk.lane import is_opening
 from handfast_hub.trunk.policy import CLASSES
 from handfast_hub.trunk.records import Header
+from handfast_hub.trunk.tcp import TcpCarrier, dial_tcp
 
 # Of each epoch so many records are kept, and of so many epochs; enough for any replay.
 KEPT_OF_EPOCH = 128
@@ -102,10 +103,10 @@ class Relay:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        near, far = Carrier(reader, writer), None
+        near, far = TcpCarrier(reader, writer), None
         try:
             kid = await near.greeting()
-            far = await dial("127.0.0.1", self.target, kid)
+            far = await dial_tcp("127.0.0.1", self.target, kid)
             self._live = {UP: far, DOWN: near}
             pumps = [
                 asyncio.ensure_future(self._pump(near, far, UP)),
@@ -136,7 +137,8 @@ class Relay:
 
 async def replay_as_stranger(port: int, kid: bytes, frames: list[bytes]) -> None:
     """Connect to a hub's trunk port in the name of its peer, and send it recorded frames."""
-    carrier = await dial("127.0.0.1", port, kid)
-    carrier.send(frames)
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(encode_greeting(kid) + in_stream(frames))
     # What is queued leaves before the connection ends.
-    await carrier.close()
+    writer.close()
+    await writer.wait_closed()
