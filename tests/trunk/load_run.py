@@ -128,7 +128,8 @@ class Load:
             text = file.read_text().replace('level = "error"', 'level = "info"')
             text = text.replace("rekey_seconds = 2", f"rekey_seconds = {self.plan.rekey:g}")
             if name == "vienna":
-                text = text.replace(f'connect = "127.0.0.1:{listens}"', f'connect = "127.0.0.1:{self.port}"')
+                assert f"tcp://127.0.0.1:{listens}" in text
+                text = text.replace(f"tcp://127.0.0.1:{listens}", f"tcp://127.0.0.1:{self.port}")
             file.write_text(f"{text}[retention]\nreadings = {keep}\n")
 
     def _show_progress(self) -> Callable[[], Awaitable[None]]:
