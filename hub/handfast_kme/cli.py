@@ -198,13 +198,15 @@ def plot(
     ] = None,
     pulses: Annotated[int, typer.Option(help="Pulses of a block, over distance.")] = 100_000_000_000,
 ) -> None:
-    """Draw QBER and key rate over distance, from formulas, and over time, from what the links did."""
+    """Draw QBER and key rate over distance beside published systems, a measured table beside models of it,
+    and with --network what the links did over time."""
     from handfast_kme.optics import Optics
-    from handfast_kme.plot import over_distance, over_time
+    from handfast_kme.plot import measured_table, over_distance, over_time
 
     plots = dict(
         zip(("key-rate-over-distance", "qber-over-distance"), over_distance(Optics(), pulses), strict=True)
     )
+    plots["measured-table"] = measured_table()
     try:
         if file is not None:
             from handfast_kme.installed import Folder

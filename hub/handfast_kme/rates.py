@@ -17,6 +17,8 @@ class Expected:
     finite: float
     """Secret bits a link second, from blocks of the size that was asked for."""
     asymptotic: float
+    """Of an endless key, the dead time paid for."""
+    without_dead_time: float
 
 
 def expected(optics: Optics, pulses: int) -> Expected:
@@ -38,4 +40,5 @@ def expected(optics: Optics, pulses: int) -> Expected:
     z, x = counts(optics.z_probability**2), counts((1 - optics.z_probability) ** 2)
     leaked = int(EFFICIENCY * z.total * binary_entropy(z.error_rate))
     finite = bounds(optics, z, x).secret_bits(leaked) / (pulses / optics.pulse_rate)
-    return Expected(z.error_rate, finite, asymptotic_rate(optics, clicks))
+    endless = asymptotic_rate(optics, clicks)
+    return Expected(z.error_rate, finite, endless * alive, endless)
