@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from handfast_kme.decoy import Counts, bounds
-from handfast_kme.optics import Optics, asymptotic_rate, binary_entropy, honest
+from handfast_kme.optics import Clicks, Optics, asymptotic_rate, binary_entropy, honest
 
 # f_EC of cascade.py at these error rates, rounded up.
 EFFICIENCY = 1.07
@@ -11,9 +11,12 @@ EFFICIENCY = 1.07
 
 @dataclass(frozen=True)
 class Expected:
-    """Of a link that nobody touches."""
+    """Of a link under what its clicks say."""
 
     error_rate: float
+    vacuum_gain: float
+    """Clicks of a vacuum pulse over those of a signal pulse."""
+    decoy_gain: float
     finite: float
     """Secret bits a link second, from blocks of the size that was asked for."""
     asymptotic: float
@@ -21,9 +24,12 @@ class Expected:
     without_dead_time: float
 
 
-def expected(optics: Optics, pulses: int) -> Expected:
-    """The mean counts of a block of `pulses`, dead time and afterpulses included, through the bounds."""
-    clicks = honest(optics)
+def expected(optics: Optics, pulses: int, clicks: Clicks | None = None) -> Expected:
+    """The mean counts of a block of `pulses`, dead time and afterpulses included, through the bounds.
+
+    `clicks`: of a link that is attacked or at fault; of one that nobody touches when left out.
+    """
+    clicks = clicks or honest(optics)
     gains, errors = clicks.gains(optics), clicks.error_rates(optics)
     shares = optics.probabilities
     total = sum(share * float(gain) for share, gain in zip(shares, gains, strict=True))
@@ -41,4 +47,5 @@ def expected(optics: Optics, pulses: int) -> Expected:
     leaked = int(EFFICIENCY * z.total * binary_entropy(z.error_rate))
     finite = bounds(optics, z, x).secret_bits(leaked) / (pulses / optics.pulse_rate)
     endless = asymptotic_rate(optics, clicks)
-    return Expected(z.error_rate, finite, endless * alive, endless)
+    vacuum, decoy = ((float(gain) + after) / (float(gains[0]) + after) for gain in (gains[2], gains[1]))
+    return Expected(z.error_rate, vacuum, decoy, finite, endless * alive, endless)
