@@ -1,4 +1,4 @@
-"""A UDP relay between two hubs that loses, repeats and reorders what it carries, or goes dark."""
+"""A UDP relay between two hubs that loses, repeats, reorders and spoils what it carries, or goes dark."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ class ShakenPath:
     def __init__(self, target: tuple[str, int], seed: int = 1) -> None:
         self._target = target
         self._rng = random.Random(seed)
-        self.loss = self.repeats = self.late = 0.0
+        self.loss = self.repeats = self.late = self.spoilt = 0.0
         self.dark = False
         self.carried = self.lost = 0
         self._caller: Any = None
@@ -61,6 +61,9 @@ class ShakenPath:
         if self.dark or self._rng.random() < self.loss:
             self.lost += 1
             return
+        if self._rng.random() < self.spoilt:
+            at = self._rng.randrange(len(data))
+            data = data[:at] + bytes([data[at] ^ self._rng.randrange(1, 256)]) + data[at + 1 :]
         for _ in range(2 if self._rng.random() < self.repeats else 1):
             if self._rng.random() < self.late:
                 asyncio.get_running_loop().call_later(self._rng.uniform(0.001, 0.02), arrived, data, addr)

@@ -146,6 +146,8 @@ class Link:
         strange = [other.carrier for other in self._paths if other.rank is None and not other.carrier.proven]
         if len(strange) > UNPROVEN_LIMIT:
             await strange[0].close()
+        if self.epoch(HYBRID) is not None:
+            self._paths.judge(time.monotonic())
         self._flush()
         self._wake.set()
         try:
@@ -156,8 +158,8 @@ class Link:
             raise LinkClosed(error.detail) from None
         finally:
             self._paths.remove(path, time.monotonic())
-            await carrier.close()
             self._flush()
+            await carrier.close()
 
     def _take(self, frame: bytes, path: Path) -> None:
         lane = self._lanes.get(lane_of(frame))

@@ -18,6 +18,7 @@ from math import inf
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events
 from aioquic.quic.connection import NetworkAddress
+from aioquic.quic.packet import QuicErrorCode
 
 from handfast.core.errors import DecodeError, LinkClosed, PeerError
 from handfast_hub.trunk.carrier import (
@@ -225,6 +226,11 @@ class Protocol(QuicConnectionProtocol):
         self._connection_id_issued_handler = issued
         self._connection_id_retired_handler = retired
         self._connection_terminated_handler = ended
+
+    def close(self, error_code: int = QuicErrorCode.NO_ERROR, reason_phrase: str = "") -> None:
+        """Close the connection, and tell who waits for it now: aioquic tells after a while."""
+        self.carrier.end(LinkClosed(f"the QUIC connection was closed: {reason_phrase or 'no longer wanted'}"))
+        super().close(error_code, reason_phrase)
 
     def datagram_received(self, data: bytes | str, addr: NetworkAddress) -> None:
         """Take a UDP datagram. Whatever is wrong with it, no more than this connection ends."""

@@ -7,7 +7,6 @@ the head of the queue, and a limit to what a peer may make us keep.
 
 import ssl
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 from aioquic.buffer import size_uint_var
@@ -66,7 +65,7 @@ class Connection(QuicConnection):
         # Counts DATAGRAM frames by their acknowledgements. Those are as little proven as all of QUIC here:
         # who sits in the middle can have repairs sent, or not.
         self.meter = Loss()
-        self._numbers = count()
+        self._number = 0
         self._ahead = b""
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
@@ -118,8 +117,10 @@ class Connection(QuicConnection):
             frame_type,
             capacity=1 + size_uint_var(length) + length,
             handler=self._on_datagram_delivery,
-            handler_args=(data, next(self._numbers)),
+            handler_args=(data, self._number),
         )
+        # There was room for it: aioquic raises otherwise, and asks again with the next packet.
+        self._number += 1
         buffer.push_uint_var(length)
         buffer.push_bytes(data)
         self.datagram_bytes -= length
