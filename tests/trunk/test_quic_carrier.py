@@ -1,6 +1,8 @@
 """Two whole hubs whose trunk goes over QUIC on this machine, and over paths that are bad or go dark."""
 
+import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,10 @@ from typing import Any
 import pytest
 from shaken_path import ShakenPath
 from two_hubs import arrivals, free_port, running, two_hubs, until, up
+from typer.testing import CliRunner
 
 from handfast_cpython.swarm import Swarm
+from handfast_hub.cli import app
 from handfast_hub.hub import Hub
 
 
@@ -83,6 +87,8 @@ async def test_a_path_that_goes_dark_is_left_and_taken_again_when_it_is_well(tmp
         Swarm(devices=4, hub=berlin, clock=berlin.fake_clock, seed=3) as fleet,
     ):
         await until(lambda: used(vienna) == "quic" and used(berlin) == "quic" and well(vienna) == 2)
+        await until(lambda: told(tmp_path, "quic", r"in use +up +[0-9.]+ ms +[0-9.]+% +off"))
+        assert await told(tmp_path, "tcp", r"ready +up +[0-9.]+ ms +- +-")
         await fleet.onboard(within=60)
         sent = []
 
@@ -104,6 +110,14 @@ async def test_a_path_that_goes_dark_is_left_and_taken_again_when_it_is_well(tmp
         await send(50)
         await until(crossed)
         assert sorted(await arrivals(vienna)) == sorted(sent)
+
+
+async def told(folder: Path, scheme: str, row: str) -> bool:
+    """Whether vienna's `trunk status` says that of a carrier."""
+    words = ["--config", str(folder / "vienna" / "hub.toml"), "trunk", "status"]
+    result = await asyncio.to_thread(CliRunner().invoke, app, words)
+    assert result.exit_code == 0, result.output
+    return re.search(f"berlin +{scheme}://127.0.0.1:[0-9]+ +{row}", result.output) is not None
 
 
 def paths(hub: Hub) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,7 +46,7 @@ def pair(
 
 @app.command()
 def status(context: typer.Context, json: Json = False) -> None:
-    """Show how each trunk fares, as the serving hub sees it."""
+    """Show how each trunk fares, and each of its carriers, as the serving hub sees it."""
     import json as decoder
     import time
 
@@ -56,7 +56,7 @@ def status(context: typer.Context, json: Json = False) -> None:
     if json:
         show_json([{"trunk": name, "at": at, **value} for name, (value, at) in known.items()])
         return
-    rows = []
+    rows, paths = [], []
     for name, (value, at) in known.items():
         epoch = value["epochs"]["hybrid"]
         serving = time.time() - at < _OLD
@@ -73,8 +73,27 @@ def status(context: typer.Context, json: Json = False) -> None:
                 when(at),
             )
         )
+        # A hub of an older version has left no paths there.
+        paths += [(name, *_path(path)) for path in value.get("paths", ()) if serving]
     columns = ("trunk", "state", "epoch", "secret", "acknowledged/sent", "as of")
     show_table(columns, rows, "no trunk was served yet; see [trunk.NAME] in 'handfast-hub config reference'")
+    if rows:
+        typer.echo()
+        heads = ("trunk", "carrier", "use", "BFD", "round trip", "loss", "repairs")
+        show_table(heads, paths, "no carrier: no connection to another hub is open")
+
+
+def _path(path: dict[str, Any]) -> tuple[str, ...]:
+    rtt, loss, fec = path["rtt_seconds"], path["loss"], path["fec"]
+    use = "in use" if path["in_use"] else "ready" if path["state"] == "up" else "-"
+    return (
+        path["carrier"],
+        use,
+        path["state"],
+        "-" if rtt is None else f"{rtt * 1000:.1f} ms",
+        "-" if loss is None else f"{loss:.2%}",
+        "-" if fec is None else "on" if fec else "off",
+    )
 
 
 @app.command()

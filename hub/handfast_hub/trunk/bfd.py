@@ -176,6 +176,15 @@ class Session:
 
     # In ---------------------------------------------------------------------------------------
 
+    def heard(self, now: float) -> None:
+        """Something else came over this path that only the peer can have sent: it is not silent.
+
+        Section 6.8.4 counts control packets alone. A carrier that keeps order brings them behind all that
+        was written before, and a path that brings so much is no dead one.
+        """
+        if self.remote_discriminator:
+            self._heard_at = now
+
     def receive(self, data: bytes, now: float) -> None:
         """Take one control packet by the procedure of section 6.8.6.
 

@@ -63,7 +63,7 @@ class Path:
     @property
     def state(self) -> str:
         """What its session says, for people."""
-        return "not judged yet" if self.session is None else self.session.state.name.replace("_", " ").lower()
+        return "not begun" if self.session is None else self.session.state.name.replace("_", " ").lower()
 
 
 class Paths:
@@ -99,6 +99,8 @@ class Paths:
     def heard(self, path: Path, leads: bool, now: float) -> None:
         """An authentic record came over `path`; one that `leads` is no control packet of BFD."""
         path.carrier.proven = True
+        if path.session is not None:
+            path.session.heard(now)
         if leads:
             path.led_at = now
         self._choose(now)

@@ -2,9 +2,9 @@
 
 Records that fit into a packet go as DATAGRAM frames: none waits for one that was lost. Opening
 messages, control records and records that do not fit go on the one stream, each behind its length as
-over TCP. QUIC brings congestion control with pacing, and survives a change of address. A DATAGRAM
-frame that was lost goes once more; while more than 0.5 % of them are lost, repairs go beside them
-(fec.py), so that most need not wait for that.
+over TCP. QUIC brings congestion control with pacing, and survives a change of address. What is lost
+of DATAGRAM frames does not go again here; while more than 0.5 % of them are, repairs go beside them
+(fec.py), so that most need not wait for the bridge to notice.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from handfast_hub.trunk.carrier import (
     encode_greeting,
     in_stream,
 )
-from handfast_hub.trunk.fec import PATIENCE, SOURCE, Decoder, Encoder, Way, is_coded
+from handfast_hub.trunk.fec import PATIENCE, Decoder, Encoder, Way, is_coded
 from handfast_hub.trunk.lane import is_control, is_opening
 from handfast_hub.trunk.quic_connection import GAP_PROVEN, LARGEST_DATAGRAM, Connection, configuration
 
@@ -54,7 +54,6 @@ class QuicCarrier(Carrier):
         super().__init__(name)
         self._protocol = protocol
         self._connection = protocol.connection
-        self._connection.again = _goes_again
         self._encoder: Encoder | None = None
         self._decoder: Decoder | None = None
         self._repairing: asyncio.TimerHandle | None = None
@@ -300,11 +299,6 @@ def udp_socket(family: int, address: NetworkAddress) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _goes_again(datagram: bytes) -> bool:
-    """Whether a lost datagram is worth sending once more: not what is stale by then, and no repair."""
-    return datagram[0] == SOURCE if is_coded(datagram) else _is_data(datagram)
 
 
 def _is_data(frame: bytes) -> bool:

@@ -6,7 +6,6 @@ the head of the queue, and a limit to what a peer may make us keep.
 """
 
 import ssl
-from collections.abc import Callable
 from typing import Any
 
 from aioquic.buffer import size_uint_var
@@ -53,11 +52,10 @@ def configuration(*, is_client: bool) -> QuicConfiguration:
 
 
 class Connection(QuicConnection):
-    """One QUIC connection. `again` says whether a lost DATAGRAM frame is worth sending once more."""
+    """One QUIC connection."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.again: Callable[[bytes], bool] = lambda data: False
         # Bytes that the streams have handed on, and how many may have come besides.
         self.taken = 0
         self.gap_limit = GAP_UNPROVEN
@@ -117,7 +115,7 @@ class Connection(QuicConnection):
             frame_type,
             capacity=1 + size_uint_var(length) + length,
             handler=self._on_datagram_delivery,
-            handler_args=(data, self._number),
+            handler_args=(self._number,),
         )
         # There was room for it: aioquic raises otherwise, and asks again with the next packet.
         self._number += 1
@@ -126,9 +124,6 @@ class Connection(QuicConnection):
         self.datagram_bytes -= length
         return True
 
-    def _on_datagram_delivery(self, delivery: QuicDeliveryState, data: bytes, number: int) -> None:
+    def _on_datagram_delivery(self, delivery: QuicDeliveryState, number: int) -> None:
         if delivery == QuicDeliveryState.ACKED:
             self.meter.count(number)
-        elif self.again(data):
-            self._datagrams_pending.appendleft(data)
-            self.datagram_bytes += len(data)
