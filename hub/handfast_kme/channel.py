@@ -175,3 +175,10 @@ def _tag(key: bytes, number: int, payload: bytes) -> bytes:
 
 def _framed(payload: bytes) -> bytes:
     return len(payload).to_bytes(4, "big") + payload
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close a connection that will not be used."""
+    writer.close()
+    with contextlib.suppress(Exception):
+        await writer.wait_closed()

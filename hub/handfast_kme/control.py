@@ -1,11 +1,12 @@
-"""Calls between two KMEs, both ways over one authenticated channel: a key is assigned, and answered for."""
+"""Calls between two KMEs, both ways over one authenticated channel: a key is assigned, or passes through."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from handfast.core.errors import DecodeError, Error, LinkClosed, LinkTimeout
+from handfast.core.errors import DecodeError, Error, LinkClosed, LinkTimeout, PeerError
 from handfast_kme.channel import Channel
+from handfast_kme.messages import REASONS, Unavailable
 
 # Answers a call: its name and arguments.
 Handler = Callable[[str, list[Any]], Awaitable[Any]]
@@ -20,19 +21,27 @@ class Calls:
         self._number = 0
         self._answers: set[asyncio.Task[None]] = set()
 
-    async def call(self, name: str, *values: Any) -> Any:
-        """Ask the peer; LinkError when no answer comes: then nobody knows whether it was done."""
+    async def call(self, name: str, *values: Any, patience: float | None = None) -> Any:
+        """Ask the peer. LinkError when no answer comes: then nobody knows whether it was done. PeerError and
+        Unavailable when it refuses."""
+        wait = self._timeout if patience is None else patience
         self._number += 1
         number = self._number
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             await self._channel.send("call", number, name, list(values))
-            async with asyncio.timeout(self._timeout):
-                return await future
+            async with asyncio.timeout(wait):
+                answer = await future
         except TimeoutError:
-            raise LinkTimeout(f"the other KME did not answer within {self._timeout:g} s") from None
+            raise LinkTimeout(f"the other KME did not answer within {wait:g} s") from None
         finally:
             self._waiting.pop(number, None)
+        if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+            reason, link = answer.get("reason"), answer.get("link")
+            if reason in REASONS:
+                raise Unavailable(reason, answer["error"], link if isinstance(link, str) else "")
+            raise PeerError(f"the other KME refused: {answer['error']}")
+        return answer
 
     async def run(self) -> None:
         """Serve until the channel breaks, and raise its error."""
@@ -59,6 +68,8 @@ class Calls:
     async def _answer(self, number: int, name: str, values: list[Any]) -> None:
         try:
             result = await self._handler(name, values)
+        except Unavailable as error:
+            result = {"error": error.detail, "reason": error.reason, "link": error.link}
         except Error as error:
             result = {"error": error.detail}
         try:

@@ -1,17 +1,26 @@
 """Who gets which key: the rules of ETSI GS QKD 014 between the HTTP server and the store."""
 
 import asyncio
+import base64
 import logging
+import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from handfast.core.errors import Error, KeystoreError
-from handfast_kme.alarms import Level
-from handfast_kme.link_end import KEY_LIFETIME, LinkEnd
-from handfast_kme.messages import MANDATORY_UNMET, NOT_FOUND, BadRequest, KeyRequest
-from handfast_kme.network import Consumer, ConsumerLink, Network, Node
-from handfast_kme.store import CELL, Store, Waiting, wall_clock
+from handfast_kme.database import wall_clock
+from handfast_kme.issued import KEY_LIFETIME, Waiting
+from handfast_kme.link_end import LinkEnd
+from handfast_kme.messages import NOT_FOUND, BadRequest, KeyRequest, Unavailable
+from handfast_kme.network import Network
+from handfast_kme.one_time_pad import combined
+from handfast_kme.paths import Path
+from handfast_kme.relay import Parcel, Relay, split
+from handfast_kme.routing import Router, Wanted
+from handfast_kme.store import Store
+from handfast_kme.supply import supply
+from handfast_kme.tables import Consumer, ConsumerLink, Node
 
 log = logging.getLogger("handfast_kme")
 
@@ -19,7 +28,8 @@ log = logging.getLogger("handfast_kme")
 MIN_KEY_SIZE, MAX_KEY_SIZE = 64, 65536
 MAX_KEY_PER_REQUEST = 128
 MAX_SAE_ID_COUNT = 4
-# How often cells that the peer turned out not to have are replaced by others.
+# How often cells that the peer turned out not to have are replaced by others, and another way is tried when
+# a link fails.
 _ATTEMPTS = 3
 
 
@@ -27,20 +37,21 @@ class Unauthorized(Exception):
     """401."""
 
 
-class Unavailable(Exception):
-    """503; `reason` is key_exhausted, link_down or qber_alarm."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason, self.message = reason, message
-
-
 class Delivery:
     """The three methods of one KME."""
 
-    def __init__(self, network: Network, node: Node, store: Store, links: Mapping[str, LinkEnd]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        node: Node,
+        store: Store,
+        links: Mapping[str, LinkEnd],
+        router: Router,
+        relay: Relay,
+    ) -> None:
         self._network, self._node, self._store, self._links = network, node, store, links
-        # Lengthy requests of one SAE do not interleave: a key must not be voided between reserving and
+        self._router, self._relay = router, relay
+        # Lengthy requests over one link do not interleave: a key must not be voided between reserving and
         # assigning.
         self._turn = {name: asyncio.Lock() for name in links}
 
@@ -53,49 +64,33 @@ class Delivery:
 
     async def status(self, caller: Consumer, slave_id: str) -> dict[str, Any]:
         """Clause 6.1."""
-        pair, end = self._between(caller, slave_id, "slave")
-        stored = await asyncio.to_thread(self._store.count, end.name)
-        per_key = -(-pair.key_size // (8 * CELL))
-        maximum = end.place.link.max_keys // per_key
-        forecast = stored // per_key * end.place.link.key_request_interval
+        pair = self._between(caller, slave_id, "slave")
+        await self._router.look()
         return {
             "source_KME_ID": self._node.kme_id,
-            "target_KME_ID": end.place.peer.kme_id,
+            "target_KME_ID": self._network.node_of(slave_id).kme_id,
             "master_SAE_ID": caller.name,
             "slave_SAE_ID": slave_id,
             "key_size": pair.key_size,
-            "stored_key_count": min(stored // per_key, maximum),
-            "max_key_count": maximum,
             "max_key_per_request": MAX_KEY_PER_REQUEST,
             "max_key_size": MAX_KEY_SIZE,
             "min_key_size": MIN_KEY_SIZE,
             "max_SAE_ID_count": MAX_SAE_ID_COUNT,
-            "status_extension": {
-                "handfast_simulated": True,
-                "handfast_qber_percent": None if end.error_rate is None else round(100 * end.error_rate, 3),
-                "handfast_key_rate_bits_per_second": round(end.key_rate),
-                "handfast_alarm": end.watch.level.name.lower(),
-                "handfast_link_up": end.control is not None,
-                "handfast_starves_in_seconds": forecast,
-            },
+            **supply(self._network, self._router, pair, self._node.name),
         }
 
     async def enc_keys(self, caller: Consumer, slave_id: str, request: KeyRequest) -> dict[str, Any]:
         """Get key (clauses 5.3, 6.3): new keys, which the slave's KME has before this returns."""
-        pair, end = self._between(caller, slave_id, "slave")
+        pair = self._between(caller, slave_id, "slave")
         if not pair.bidirectional and pair.consumers[0] != caller.name:
             raise BadRequest(
                 f"keys between {caller.name} and {slave_id} are asked for by {pair.consumers[0]} only"
             )
         size = pair.key_size if request.size is None else request.size
         self._check(request, size)
-        remote, local = self._slaves(caller, slave_id, end, request.additional_slaves)
-        limit = request.max_qber
-        if limit is not None and (end.error_rate is None or end.error_rate > limit):
-            raise BadRequest(MANDATORY_UNMET)
-        self._check_up(end)
-        async with self._turn[end.name]:
-            keys = await self._assigned(caller, end, remote, local, request.number, size // 8)
+        remote, local = self._slaves(caller, slave_id, request.additional_slaves)
+        wanted = Wanted(request.number, size // 8, request.demands())
+        keys = await self._delivered(pair, caller, remote, local, wanted)
         return {"keys": [{"key_ID": key_id, "key": _base64(value)} for key_id, value in keys.items()]}
 
     async def dec_keys(self, caller: Consumer, master_id: str, key_ids: Sequence[str]) -> dict[str, Any]:
@@ -107,21 +102,16 @@ class Delivery:
             raise BadRequest(NOT_FOUND)
         return {"keys": [{"key_ID": key_id, "key": _base64(found[key_id])} for key_id in key_ids]}
 
-    # Inside -----------------------------------------------------------------------------------------
+    # What may be asked ------------------------------------------------------------------------------
 
-    def _between(self, caller: Consumer, other_id: str, what: str) -> tuple[ConsumerLink, LinkEnd]:
+    def _between(self, caller: Consumer, other_id: str, what: str) -> ConsumerLink:
         for pair in self._network.consumer_link:
             if set(pair.consumers) == {caller.name, other_id}:
-                other = self._network.named("consumer", other_id)
-                link = self._network.link_between(self._node.name, other.node)
-                if link is None:
-                    raise BadRequest(
-                        f"there is no QKD link between the nodes of {caller.name} and {other_id}"
-                    )
-                return pair, self._links[link.name]
+                return pair
         raise BadRequest(f"the {what} SAE is unknown, or shares no keys with {caller.name}")
 
-    def _check(self, request: KeyRequest, size: int) -> None:
+    @staticmethod
+    def _check(request: KeyRequest, size: int) -> None:
         if not MIN_KEY_SIZE <= size <= MAX_KEY_SIZE:
             raise BadRequest(f"size should be {MIN_KEY_SIZE} to {MAX_KEY_SIZE} bits")
         if request.number > MAX_KEY_PER_REQUEST:
@@ -130,58 +120,126 @@ class Delivery:
             raise BadRequest(f"at most {MAX_SAE_ID_COUNT} additional_slave_SAE_IDs may be named")
 
     def _slaves(
-        self, caller: Consumer, slave_id: str, end: LinkEnd, additional: Sequence[str]
+        self, caller: Consumer, slave_id: str, additional: Sequence[str]
     ) -> tuple[list[str], list[str]]:
-        """The slaves at the peer's KME and those at this one."""
-        remote, local = [slave_id], []
+        """The slaves at the KME of the slave SAE and those at this one."""
         known = {consumer.name: consumer.node for consumer in self._network.consumer}
+        remote, local = [slave_id], []
         for name in additional:
             if name in (caller.name, slave_id) or name not in known:
                 raise BadRequest("additional_slave_SAE_IDs should name other SAEs that are known here")
-            if known[name] == end.place.peer.name:
+            if known[name] == known[slave_id]:
                 remote.append(name)
             elif known[name] == self._node.name:
                 local.append(name)
             else:
-                raise BadRequest("an additional slave SAE is served by a KME that this link does not reach")
+                raise BadRequest("an additional slave SAE is served by a KME that these keys do not reach")
         return remote, local
 
-    @staticmethod
-    def _check_up(end: LinkEnd) -> None:
-        if end.watch.level >= Level.ALARM:
-            raise Unavailable("qber_alarm", f"the QKD link is in alarm: {'; '.join(end.watch.reasons)}")
-        if end.control is None:
-            raise Unavailable("link_down", "the KME of the slave SAE is not reachable")
+    # How they get there -----------------------------------------------------------------------------
+
+    async def _delivered(
+        self, pair: ConsumerLink, caller: Consumer, remote: list[str], local: list[str], wanted: Wanted
+    ) -> dict[str, bytes]:
+        """New keys, over another way when a link fails."""
+        avoid: set[str] = set()
+        failed: Unavailable | None = None
+        for _ in range(_ATTEMPTS):
+            await self._router.look()
+            try:
+                ways = self._router.choose(pair, self._node.name, wanted, avoid)
+            except (BadRequest, Unavailable) as error:
+                raise failed or error from None
+            try:
+                if len(ways) == 1 and not ways[0].relays:
+                    end = self._links[ways[0].links[0]]
+                    async with self._turn[end.name]:
+                        return await self._assigned(caller, end, remote, local, wanted)
+                return await self._relayed(caller, ways, remote, local, wanted)
+            except Unavailable as error:
+                log.info("%s: no key this way: %s", self._node.kme_id, error.detail)
+                failed = failed or error
+                if not error.link:
+                    raise
+                avoid.add(error.link)
+        raise failed or Unavailable("link_down", "no way to the KME of the slave SAE is up")
 
     async def _assigned(
-        self, caller: Consumer, end: LinkEnd, remote: list[str], local: list[str], number: int, size: int
+        self, caller: Consumer, end: LinkEnd, remote: list[str], local: list[str], wanted: Wanted
     ) -> dict[str, bytes]:
+        """Keys that are cells of one link: only its two KMEs ever have them."""
         expires = wall_clock() + KEY_LIFETIME
         newest = not end.place.is_alice
         for _ in range(_ATTEMPTS):
-            key_ids = [str(uuid.uuid4()) for _ in range(number)]
+            end.check()
+            key_ids = _new_ids(wanted.number)
             cells = await asyncio.to_thread(
-                self._store.reserve, end.name, key_ids, size, newest, caller.name, expires
+                self._store.reserve, end.name, key_ids, wanted.size, newest, caller.name, expires
             )
             if cells is None:
-                raise Unavailable("key_exhausted", "the link has made too few keys so far; ask again later")
-            waiting = [Waiting(key_id, caller.name, tuple(remote), cells[key_id], size) for key_id in key_ids]
+                raise Unavailable(
+                    "key_exhausted", "the link has made too few keys so far; ask again later", end.name
+                )
+            waiting = [
+                Waiting(key_id, caller.name, tuple(remote), cells[key_id], wanted.size) for key_id in key_ids
+            ]
             try:
                 missing = await end.assign(waiting)
                 if not missing:
                     return await asyncio.to_thread(self._store.hand_out, key_ids, local)
             except KeystoreError as error:
-                raise Unavailable("qber_alarm", error.detail) from None
+                raise Unavailable("qber_alarm", error.detail, end.name) from None
             except Error as error:
                 # The peer may have them or not: they are nobody's now.
                 await asyncio.to_thread(self._store.burn, key_ids)
-                raise Unavailable("link_down", error.detail) from None
+                if isinstance(error, Unavailable):
+                    raise
+                raise Unavailable("link_down", error.detail, end.name) from None
             log.info("%s: %d cells were not at the other KME", end.name, len(missing))
             await asyncio.to_thread(self._store.burn, key_ids, missing, end.name)
-        raise Unavailable("key_exhausted", "the two KMEs do not hold the same keys")
+        raise Unavailable("key_exhausted", "the two KMEs do not hold the same keys", end.name)
+
+    async def _relayed(
+        self, caller: Consumer, ways: Sequence[Path], remote: list[str], local: list[str], wanted: Wanted
+    ) -> dict[str, bytes]:
+        """Keys drawn here: whole over one path, where every relay sees them, or as the XOR of two shares
+        over two paths, where none does."""
+        key_ids = _new_ids(wanted.number)
+        shares = [os.urandom(wanted.number * wanted.size) for _ in ways]
+        keys = dict(zip(key_ids, split(combined(shares), wanted.size), strict=True))
+        await asyncio.to_thread(self._store.begin, keys, caller.name, wall_clock() + KEY_LIFETIME)
+        parcels = [
+            Parcel(tuple(key_ids), wanted.size, caller.name, tuple(remote), number, len(ways), way.links)
+            for number, way in enumerate(ways, 1)
+        ]
+        try:
+            answers = await _all_or_first_error(
+                [self._relay.send(parcel, share) for parcel, share in zip(parcels, shares, strict=True)]
+            )
+            if sorted(answers) != sorted(["held"] * (len(ways) - 1) + ["stored"]):
+                raise Unavailable("link_down", "the KME of the slave SAE did not store the keys")
+            return await asyncio.to_thread(self._store.hand_out, key_ids, local)
+        except BaseException as error:
+            await asyncio.to_thread(self._store.abandon, key_ids)
+            if isinstance(error, KeystoreError):
+                raise Unavailable("qber_alarm", error.detail) from None
+            raise
+
+
+async def _all_or_first_error(sending: Sequence[Coroutine[Any, Any, str]]) -> list[str]:
+    """Every answer; when one fails the others are ended before its error is raised."""
+    tasks = [asyncio.ensure_future(one) for one in sending]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _new_ids(number: int) -> list[str]:
+    return [str(uuid.uuid4()) for _ in range(number)]
 
 
 def _base64(value: bytes) -> str:
-    import base64
-
     return base64.b64encode(value).decode()

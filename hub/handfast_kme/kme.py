@@ -6,13 +6,19 @@ import logging
 
 from handfast.core.errors import LinkError
 from handfast_kme.certificates import client_tls, server_tls, subject_of
+from handfast_kme.channel import closed
 from handfast_kme.delivery import Delivery
 from handfast_kme.dials import read_dials
+from handfast_kme.distilling import Place
 from handfast_kme.installed import Folder, first_one_time_keys, read_psk
-from handfast_kme.link_end import LinkEnd, Place, closed
-from handfast_kme.network import Network, Node, ProviderLink
+from handfast_kme.link_end import LinkEnd
+from handfast_kme.link_states import LinkStates
+from handfast_kme.network import Network
+from handfast_kme.relay import Relay
+from handfast_kme.routing import Router
 from handfast_kme.server import Server
 from handfast_kme.store import Store
+from handfast_kme.tables import Node, ProviderLink
 
 log = logging.getLogger("handfast_kme")
 
@@ -43,7 +49,11 @@ class Kme:
         self.links: dict[str, LinkEnd] = {}
         for link in network.links_of(node):
             self.links[link.name] = self._end(link, call_tls)
-        self._server = Server(Delivery(network, self.node, self.store, self.links), self._door_tls)
+        self._states = LinkStates(network, node, self.store, self.links)
+        self._relay = Relay(network, self.node, self.store, self.links)
+        router = Router(network, self._states)
+        delivery = Delivery(network, self.node, self.store, self.links, router, self._relay)
+        self._server = Server(delivery, self._door_tls)
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
         """Serve; LinkError when a port is taken."""
@@ -61,6 +71,8 @@ class Kme:
                 group.create_task(_for_ever())
                 for end in self.links.values():
                     group.create_task(end.run())
+                group.create_task(self._states.run())
+                group.create_task(self._relay.run())
         finally:
             door.close()
             await self._server.stop()

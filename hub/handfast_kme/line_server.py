@@ -9,17 +9,17 @@ import numpy as np
 
 from handfast.core.errors import Error, LinkError
 from handfast_kme.certificates import server_tls, subject_of
-from handfast_kme.channel import Channel, open_channel
+from handfast_kme.channel import Channel, closed, open_channel
+from handfast_kme.database import wall_clock
 from handfast_kme.dials import read_dials
 from handfast_kme.entangled import Pairs
 from handfast_kme.faults import lit
 from handfast_kme.installed import Folder, read_psk
 from handfast_kme.kme import kme_subject
 from handfast_kme.line import Line
-from handfast_kme.link_end import closed
-from handfast_kme.network import Network, ProviderLink
+from handfast_kme.network import Network
 from handfast_kme.optics import Clicks, Optics
-from handfast_kme.store import wall_clock
+from handfast_kme.tables import ProviderLink
 
 log = logging.getLogger("handfast_kme")
 

@@ -1,54 +1,34 @@
-"""One end of one link in a KME: connects, distils block after block, answers for keys.
+"""One end of one link in a KME: connects, distils block after block, answers calls.
 
-Bob's end dials Alice's, twice: `distil` for post-processing in lockstep, `control` for calls both ways.
-Both ends
-dial the line. After anything unexpected all connections are made anew and the block is forgotten.
+Bob's end dials Alice's, twice: `distil` for post-processing in lockstep, `control` for calls both ways. Both
+ends dial the line. After anything unexpected all connections are made anew and the block is forgotten.
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import ssl
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
-from handfast.core.errors import EntropyError, Error, KeystoreError, PeerError
-from handfast.core.health_tests import HealthTests
-from handfast_kme import distil
-from handfast_kme.alarms import SUSPECT_BLOCKS, Level, Verdict, Watch
-from handfast_kme.channel import ONE_TIME_KEY, Channel, open_channel
+from handfast.core.errors import Error, PeerError
+from handfast_kme.alarms import Level, Watch
+from handfast_kme.cells import Cell
+from handfast_kme.channel import Channel, open_channel
 from handfast_kme.control import Calls
+from handfast_kme.database import wall_clock
 from handfast_kme.dials import Dials
-from handfast_kme.faults import MAX_LATENCY
-from handfast_kme.network import Node, ProviderLink
-from handfast_kme.privacy import amplify
-from handfast_kme.store import CELL, Store, Waiting, wall_clock
+from handfast_kme.distilling import Distilling, Place
+from handfast_kme.issued import KEY_LIFETIME, Waiting
+from handfast_kme.messages import Unavailable
+from handfast_kme.store import Store
 
 log = logging.getLogger("handfast_kme")
 
 # Seconds before the next attempt to connect.
 RETRY = 0.5
-# How often a full store is looked at.
-REST = 0.2
-# One-time keys that a block brings, so that blocks which failed after their tags are made good.
-_REFILL = 2
-# Of every draw that much goes through the health tests of SP 800-90B.
-_TESTED = 1024
-# Thousandths of a bit a bit, and a false alarm in 2^40 windows.
-_CLAIM, _EXPONENT = 900, 40
 
-
-@dataclass(frozen=True)
-class Place:
-    """Which end of which link."""
-
-    link: ProviderLink
-    me: Node
-    peer: Node
-    is_alice: bool
+# Answers one kind of call that came over a link: the end and the arguments.
+Answer = Callable[["LinkEnd", list[Any]], Awaitable[Any]]
 
 
 class LinkEnd:
@@ -66,13 +46,11 @@ class LinkEnd:
         certificate."""
         self.place = place
         self.name = place.link.name
-        self._store, self._tls, self._dials = store, tls, dials
+        self._store, self._tls = store, tls
         self._psk, self._line_psk = psks
-        self.optics = place.link.light()
-        self.watch = Watch(self.optics)
+        self.blocks = Distilling(place, store, dials)
         self.control: Calls | None = None
-        self.error_rate: float | None = None
-        self.key_rate = 0.0
+        self.answers: dict[str, Answer] = {"assign": LinkEnd._assigned}
         self.trouble = "not connected yet"
         self._current: dict[str, asyncio.StreamWriter] = {}
         self._incoming: dict[str, asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {
@@ -85,18 +63,29 @@ class LinkEnd:
             group.create_task(self._again_and_again(self._distil))
             group.create_task(self._again_and_again(self._answer))
 
-    async def assign(self, keys: list[Waiting]) -> list[tuple[int, int]]:
-        """Tell the peer whose keys these are; the cells that it does not have, [] when all is done.
-        LinkError."""
+    @property
+    def watch(self) -> Watch:
+        """What this end thinks of its link."""
+        return self.blocks.watch
+
+    def check(self) -> Calls:
+        """The connection over which keys may go now; Unavailable."""
+        if self.watch.level >= Level.ALARM:
+            why = "; ".join(self.watch.reasons)
+            raise Unavailable("qber_alarm", f"QKD link {self.name} is in alarm: {why}", self.name)
         if self.control is None:
-            raise PeerError("the other KME is not connected")
+            there = self.place.peer.kme_id
+            raise Unavailable("link_down", f"{there} is not reachable over QKD link {self.name}", self.name)
+        return self.control
+
+    async def assign(self, keys: list[Waiting]) -> list[Cell]:
+        """Tell the peer whose keys these are; the cells that it does not have, [] when all is done.
+        LinkError, Unavailable."""
+        calls = self.check()
         wanted = [
             [key.key_id, key.master, list(key.slaves), [list(c) for c in key.cells], key.size] for key in keys
         ]
-        answer = await self.control.call("assign", wanted)
-        if not isinstance(answer, list):
-            raise PeerError(f"the other KME could not take the keys: {answer}")
-        return [(int(block), int(place)) for block, place in answer]
+        return named_cells(await calls.call("assign", wanted))
 
     def take_connection(
         self, purpose: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -161,23 +150,20 @@ class LinkEnd:
             await channel.close()
 
     async def _handle(self, name: str, values: list[Any]) -> Any:
-        if name != "assign":
+        answer = self.answers.get(name)
+        if answer is None:
             raise PeerError(f"there is no call {name[:32]!r}")
+        return await answer(self, values)
+
+    async def _assigned(self, values: list[Any]) -> list[list[int]]:
         try:
             keys = [
-                Waiting(
-                    str(key_id),
-                    str(master),
-                    tuple(slaves),
-                    tuple((int(b), int(p)) for b, p in cells),
-                    int(size),
-                )
+                Waiting(str(key_id), str(master), tuple(slaves), tuple(named_cells(cells)), int(size))
                 for key_id, master, slaves, cells, size in values[0]
             ]
         except (TypeError, ValueError, IndexError):
             raise PeerError("expected keys with id, master, slaves, cells and size") from None
-        if self.watch.level >= Level.ALARM:
-            raise PeerError("the link is in alarm")
+        self.check()
         expires = wall_clock() + KEY_LIFETIME
         missing = await asyncio.to_thread(self._store.accept, self.name, keys, expires)
         return [list(cell) for cell in missing]
@@ -189,187 +175,21 @@ class LinkEnd:
         try:
             line = await self._line()
             try:
-                await self._agree(peer)
+                await self.blocks.agree(peer)
                 self.trouble = ""
                 while True:
-                    await self._block(peer, line)
+                    await self.blocks.block(peer, line)
             finally:
                 await line.close()
         finally:
             await peer.close()
 
-    async def _agree(self, peer: Channel) -> None:
-        """Cells that only one end has are nobody's."""
-        mine = await asyncio.to_thread(self._store.blocks, self.name)
-        await peer.send("blocks", mine)
-        (theirs,) = await peer.receive("blocks")
-        lost = await asyncio.to_thread(self._store.agree, self.name, theirs)
-        if lost:
-            log.info(
-                "%s %s: dropped %d blocks that the peer does not have", self.place.me.name, self.name, lost
-            )
 
-    async def _block(self, peer: Channel, line: Channel) -> None:
-        dials = self._dials().at(self.place.me.name)
-        peer.latency = dials.get("latency", 0.0) * MAX_LATENCY
-        number, name = await (self._offer(peer) if self.place.is_alice else self._take_offer(peer))
-
-        async def one_time() -> bytes:
-            taken = await self._one_time(name)
-            return os.urandom(ONE_TIME_KEY) if dials.get("authentication") else taken
-
-        role = distil.alice if self.place.is_alice else distil.bob
-        seen: list[tuple[distil.Measured, Verdict]] = []
-
-        def judge(measured: distil.Measured) -> str | None:
-            verdict = self.watch.see(measured)
-            seen.append((measured, verdict))
-            return verdict.refusal
-
-        started = time.monotonic()
-        pulses = self.place.link.pulses
-        try:
-            made = await role(
-                peer, line, self.optics, number.to_bytes(8, "big"), pulses, one_time, judge,
-                _tested_random(dials.get("entropy", 0.0)), _wrongly if dials.get("firmware") else amplify,
-            )  # fmt: skip
-            stored = await self._keep(peer, number, made.key, bool(dials.get("ingestion")))
-        except Error as error:
-            await self._remember(number, seen, None, 0, time.monotonic() - started, error.detail)
-            await peer.stop(error.detail)
-            raise
-        await self._remember(number, seen, made, stored, time.monotonic() - started, "")
-
-    async def _offer(self, peer: Channel) -> tuple[int, str]:
-        """Alice's end: wait for room in the store and for light, then begin a block."""
-        link = self.place.link
-        while await asyncio.to_thread(self._store.count, self.name) >= link.max_keys * 32 // CELL:
-            await self._rest(peer)
-        windows = link.windows()
-        while windows is not None and windows.until_next(wall_clock()) > 0:
-            await self._rest(peer)
-        number = await asyncio.to_thread(self._store.next_block, self.name)
-        names = await asyncio.to_thread(self._store.one_time_names, self.name)
-        await peer.send("block", number, names)
-        agreed, name = await peer.receive("ready")
-        if agreed != number:
-            number = await asyncio.to_thread(self._store.next_block, self.name, agreed)
-        if agreed != number or name not in names:
-            raise PeerError("the two ends cannot agree on a block")
-        return number, str(name)
-
-    async def _rest(self, peer: Channel) -> None:
-        await asyncio.sleep(REST)
-        await peer.send("rest")
-
-    async def _take_offer(self, peer: Channel) -> tuple[int, str]:
-        while True:
-            kind, *values = await peer.receive()
-            if kind != "rest":
-                break
-        if kind != "block" or len(values) != 2:
-            raise PeerError(f"expected block or rest, got {kind[:32]}")
-        wished, names = values
-        mine = set(await asyncio.to_thread(self._store.one_time_names, self.name))
-        common = [name for name in names if name in mine]
-        if not common:
-            raise PeerError(
-                "the one-time keys of the classical channel are used up; renew the link with apply"
-            )
-        number = await asyncio.to_thread(self._store.next_block, self.name, wished)
-        await peer.send("ready", number, common[0])
-        return number, str(common[0])
-
-    async def _one_time(self, name: str) -> bytes:
-        key = await asyncio.to_thread(self._store.take_one_time, self.name, name)
-        if key is None:
-            raise PeerError("the one-time key of this block was used before")
-        return key
-
-    async def _keep(self, peer: Channel, number: int, key: bytes, broken: bool) -> int:
-        """Store the block at both ends, Bob first; the bits of new cells. What only one end has `_agree`
-        drops."""
-        spent = _REFILL * ONE_TIME_KEY
-        if len(key) < spent + CELL:
-            return 0
-        cells = key[spent:]
-        one_time = {
-            f"block-{number:012}-{n}": key[n * ONE_TIME_KEY : (n + 1) * ONE_TIME_KEY] for n in range(_REFILL)
-        }
-        if self.place.is_alice:
-            await peer.send("store")
-            await peer.receive("stored")
-        else:
-            await peer.receive("store")
-        if broken:
-            raise KeystoreError("the key could not be stored (fault F8)")
-        await asyncio.to_thread(self._store.add_block, self.name, number, cells, one_time)
-        if not self.place.is_alice:
-            await peer.send("stored")
-        return len(cells) // CELL * CELL * 8
-
-    async def _remember(
-        self,
-        number: int,
-        seen: list[tuple[distil.Measured, Verdict]],
-        made: distil.Distilled | None,
-        bits: int,
-        seconds: float,
-        failure: str,
-    ) -> None:
-        """History, and the voiding of suspect keys."""
-        facts: dict[str, Any] = {"block": number, "seconds": round(seconds, 3), "secret_bits": bits}
-        if failure:
-            facts["failure"] = failure
-        if seen:
-            measured, verdict = seen[0]
-            self.error_rate = made.error_rate if made else measured.x.error_rate
-            link_seconds = measured.pulses / self.optics.pulse_rate
-            self.key_rate = bits / link_seconds
-            facts |= {
-                "qber": round(self.error_rate, 5), "level": verdict.level.name.lower(),
-                "reasons": list(verdict.reasons),
-                "clicks": measured.monitors.clicks, "link_seconds": link_seconds,
-                "doubles": measured.monitors.doubles, "bias_current": measured.monitors.bias_current,
-            }  # fmt: skip
-            if verdict.void:
-                first = max(0, number - SUSPECT_BLOCKS)
-                facts["voided"] = await asyncio.to_thread(self._store.void, self.name, first)
-        if made is not None:
-            facts |= {
-                "efficiency": round(made.efficiency, 4),
-                "phase_error": round(made.bounds.phase_error, 4),
-            }
-        await asyncio.to_thread(self._store.remember, self.name, wall_clock(), facts)
-
-
-# Seconds after which a key that a slave did not fetch is gone.
-KEY_LIFETIME = 3600.0
-
-
-def _tested_random(bias: float) -> distil.Random:
-    """The operating system's generator, a piece of each draw health-tested; `bias` is fault F4."""
-    tests = HealthTests(_CLAIM, _EXPONENT)
-
-    def random(length: int) -> bytes:
-        drawn = os.urandom(length)
-        if bias:
-            drawn = bytes(byte & 0x11 for byte in drawn)
-        alarm = tests.test(drawn[:_TESTED])
-        if alarm is not None:
-            raise EntropyError("the random numbers of this end failed a health test; no key is made of them")
-        return drawn
-
-    return random
-
-
-def _wrongly(bits: Any, secret: int, seed: bytes) -> bytes:
-    """Fault F6: an amplifier that reads its matrix from the wrong end."""
-    return amplify(bits[::-1].copy(), secret, seed)
-
-
-async def closed(writer: asyncio.StreamWriter) -> None:
-    """Close a connection that will not be used."""
-    writer.close()
-    with contextlib.suppress(Exception):
-        await writer.wait_closed()
+def named_cells(value: object) -> list[Cell]:
+    """The names of cells in a message of the peer; PeerError."""
+    if not isinstance(value, list):
+        raise PeerError("expected the names of cells")
+    try:
+        return [(int(block), int(place)) for block, place in value]
+    except (TypeError, ValueError):
+        raise PeerError("expected the names of cells") from None

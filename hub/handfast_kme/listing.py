@@ -5,10 +5,12 @@ from typing import Any
 
 from cryptography import x509
 
+from handfast_kme.cells import CELL
 from handfast_kme.dials import read_dials
 from handfast_kme.installed import Folder
-from handfast_kme.network import Network, NetworkError
-from handfast_kme.store import CELL, Store
+from handfast_kme.network import Network
+from handfast_kme.store import Store
+from handfast_kme.tables import NetworkError
 
 Row = dict[str, Any]
 
@@ -62,13 +64,17 @@ def link_status(network: Network) -> list[Row]:
 def _paths(network: Network) -> list[Row]:
     found = []
     for pair in network.consumer_link:
-        nodes = network.route(pair)
+        start = network.node_of(pair.consumers[0]).name
+        path = next(iter(network.paths(pair, start)), None)
+        disjoint = network.paths(pair, start, two=True)
         given = any(set(path.consumers) == set(pair.consumers) for path in network.path)
         found.append(
             {
                 "consumers": " ".join(pair.consumers),
-                "nodes": " ".join(nodes) or "none",
-                "hops": max(0, len(nodes) - 1),
+                "nodes": " ".join(path.nodes) if path else "none",
+                "hops": len(path.links) if path else 0,
+                "relays_that_see_the_keys": (" ".join(path.relays) or "none") if path else None,
+                "two_without_a_common_relay": ", ".join(" ".join(way.nodes) for way in disjoint) or "none",
                 "found": "in the file" if given else "automatically",
             }
         )

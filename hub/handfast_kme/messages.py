@@ -8,13 +8,20 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from handfast.core.errors import Error
+
 SIZE_MULTIPLE = "size shall be a multiple of 8"
 MANDATORY_UNSUPPORTED = "not all extension_mandatory parameters are supported"
 MANDATORY_UNMET = "not all extension_mandatory request options could be met"
 NOT_FOUND = "one or more keys specified are not found on KME"
 
-# The one vendor parameter that this KME knows: no key while the link shows more errors than this.
+# The vendor parameters that this KME knows. No key while a link on its way shows more errors than this:
 MAX_QBER = "handfast_max_qber_percent"
+# The key is the XOR of that many, each of which goes another way: 1 or 2.
+DISJOINT_PATHS = "handfast_disjoint_paths"
+
+# Why there is no key now. The standard has no code for any of them.
+REASONS = ("key_exhausted", "link_down", "qber_alarm")
 
 
 class BadRequest(Exception):
@@ -23,6 +30,21 @@ class BadRequest(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+class Unavailable(Error):
+    """503; `reason` is one of REASONS, `link` the QKD link that it is about, where it is about one."""
+
+    def __init__(self, reason: str, message: str, link: str = "") -> None:
+        super().__init__(message)
+        self.reason, self.link = reason, link
+
+
+class Demands(NamedTuple):
+    """What extension_mandatory asks for: errors at most, as a fraction, and how many ways."""
+
+    max_qber: float | None
+    disjoint_paths: int
 
 
 class KeyRequest(NamedTuple):
@@ -34,19 +56,25 @@ class KeyRequest(NamedTuple):
     mandatory: tuple[dict[str, Any], ...]
     optional: tuple[dict[str, Any], ...]
 
-    @property
-    def max_qber(self) -> float | None:
-        """The strictest MAX_QBER that was demanded, as a fraction; BadRequest for what this KME does not
-        know."""
-        found = []
+    def demands(self) -> Demands:
+        """The strictest of what was demanded; BadRequest for what this KME does not know or cannot do."""
+        limits: list[float] = []
+        ways = [1]
         for entry in self.mandatory:
             for name, value in entry.items():
-                if name != MAX_QBER:
+                if name == MAX_QBER:
+                    if isinstance(value, bool) or not isinstance(value, int | float):
+                        raise BadRequest(f"{MAX_QBER} should be a number of percent")
+                    limits.append(value / 100)
+                elif name == DISJOINT_PATHS:
+                    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                        raise BadRequest(f"{DISJOINT_PATHS} should be 1 or 2")
+                    ways.append(value)
+                else:
                     raise BadRequest(MANDATORY_UNSUPPORTED)
-                if isinstance(value, bool) or not isinstance(value, int | float):
-                    raise BadRequest(f"{MAX_QBER} should be a number of percent")
-                found.append(value / 100)
-        return min(found, default=None)
+        if max(ways) > 2:
+            raise BadRequest(MANDATORY_UNMET)
+        return Demands(min(limits, default=None), max(ways))
 
 
 def read_json(body: bytes) -> dict[str, Any]:

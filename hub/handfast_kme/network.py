@@ -7,174 +7,35 @@
 [[provider_link]]  two modules and the fibre, or satellite, between them
 [[consumer]]       an SAE of ETSI GS QKD 014, known by the subject of its certificate
 [[consumer_link]]  two SAEs that may share keys
-[[path]]           over which nodes; found by itself for a consumer link that has none
+[[path]]           over which nodes, one or several; found by itself for a consumer link that has none
 [certificates]     who signs them and how long they hold
 """
 
 import tomllib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from itertools import pairwise
+from pathlib import Path as File
+from typing import Any
 
-from cryptography import x509
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from handfast.core.errors import LocalError
-from handfast_kme.entangled import ATTACKS as PAIR_ATTACKS
-from handfast_kme.entangled import Pairs
-from handfast_kme.optics import Optics
-from handfast_kme.satellite import Passes
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-
-
-class NetworkError(LocalError):
-    """network.toml cannot be used; the text names the table and what to write instead."""
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Group(_Table):
-    """The installation: `[group]`."""
-
-    name: str = Field(pattern=NAME)
-    """What it is called; part of every certificate."""
-    folder: Path = Path("installation")
-    """Where certificates, keys and stores lie."""
+from handfast_kme.paths import Hop, Path, along, cheapest, disjoint_pair
+from handfast_kme.tables import (
+    Certificates,
+    Consumer,
+    ConsumerLink,
+    Group,
+    NetworkError,
+    Node,
+    NodeLink,
+    Provider,
+    ProviderLink,
+    Route,
+    Table,
+)
 
 
-class Certificates(_Table):
-    """`[certificates]`: a CA of the installation's own signs everything."""
-
-    days: int = Field(default=365, ge=1, le=3650)
-    """How long a certificate holds; `apply` renews it in its last third."""
-
-
-class Node(_Table):
-    """A site: `[[node]]`."""
-
-    name: str = Field(pattern=NAME)
-    uid: int = Field(ge=1)
-    """The number of the site, unique in the group."""
-    address: str = "127.0.0.1"
-    """Where its KME listens: an IP address or a host name. It stands in the certificate."""
-    port: int = Field(ge=1, le=65535)
-    """The key delivery API."""
-    peer_port: int = Field(ge=1, le=65535)
-    """The classical channel to the other KMEs."""
-
-    @property
-    def kme_id(self) -> str:
-        """The KME ID, as in the certificate's common name."""
-        return f"kme-{self.name}"
-
-
-class NodeLink(_Table):
-    """Two sites that talk: `[[node_link]]`."""
-
-    nodes: tuple[str, str]
-    algorithm: Literal["AES-256-GCM"] = "AES-256-GCM"
-    """What the encryptors at both ends run under the keys."""
-
-
-class Provider(_Table):
-    """A QKD module: `[[provider]]`."""
-
-    name: str = Field(pattern=NAME)
-    node: str
-
-
-class ProviderLink(_Table):
-    """Two modules and the light between them: `[[provider_link]]`. SIMULATED."""
-
-    name: str = Field(pattern=NAME)
-    providers: tuple[str, str]
-    """The first is Alice and sends, the second is Bob and measures. BBM92 measures at both."""
-    line_address: str = "127.0.0.1"
-    line_port: int = Field(ge=1, le=65535)
-    """Where the process listens that plays the light."""
-    model: Literal["bb84", "bbm92"] = "bb84"
-    key_request_interval: float = Field(default=60.0, gt=0)
-    """Seconds between two keys that a consumer is expected to ask for; `status` forecasts starvation by
-    it."""
-    pulses: int = Field(default=1_000_000_000, ge=1000)
-    """Pulses (or pairs) of a block. Large blocks lose less to finite statistics."""
-    max_keys: int = Field(default=4096, ge=1)
-    """Keys of 256 bits in the store; when it is full the link rests."""
-    pace: float = Field(default=1.0, ge=0)
-    """Link seconds a wall second; 0 as fast as the machine can, for tests."""
-    optics: dict[str, Any] = {}
-    """Any field of `Optics`, of `Pairs` for bbm92: length_km, loss_db_per_km, misalignment, ..."""
-    passes: dict[str, Any] | None = None
-    """When the satellite of a bbm92 link is in sight: period, duration, start, in seconds."""
-
-    @model_validator(mode="after")
-    def _physics(self) -> "ProviderLink":
-        try:
-            self.light()
-            self.windows()
-        except (TypeError, ValueError) as error:
-            raise ValueError(str(error).replace("Optics.__init__() ", "optics ")) from None
-        return self
-
-    def light(self) -> Optics | Pairs:
-        """The optics of the link."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in self.optics.items()
-        }
-        return Pairs(**values) if self.model == "bbm92" else Optics(**values)
-
-    def allows(self, attack: str) -> None:
-        """NetworkError for an attack that means nothing to this kind of light."""
-        if self.model == "bbm92" and attack not in ("none", *PAIR_ATTACKS):
-            raise NetworkError(f"a bbm92 link knows the attacks {', '.join(PAIR_ATTACKS)}, not {attack!r}")
-
-    def windows(self) -> Passes | None:
-        """When there is light at all; None for always."""
-        return None if self.passes is None else Passes(**self.passes)
-
-
-class Consumer(_Table):
-    """An SAE: `[[consumer]]`."""
-
-    name: str = Field(pattern=NAME)
-    """Its SAE ID."""
-    node: str
-    subject: str = ""
-    """The subject of its certificate, RFC 4514; CN=<name>,O=<group> when it is left out."""
-    key_type: Literal["AES-256"] = "AES-256"
-    """What it uses the keys for."""
-    port: int = Field(default=0, ge=0, le=65535)
-    """Where the SAE itself listens for its peer; 0 when it does not matter here."""
-
-    @field_validator("subject")
-    @classmethod
-    def _name(cls, value: str) -> str:
-        return x509.Name.from_rfc4514_string(value).rfc4514_string() if value else value
-
-
-class ConsumerLink(_Table):
-    """Two SAEs that may share keys: `[[consumer_link]]`."""
-
-    consumers: tuple[str, str]
-    bidirectional: bool = True
-    """Whether either may ask first; else only the first one is ever master."""
-    key_size: int = Field(default=256, ge=64, le=65536, multiple_of=8)
-    """Default size of a key in bits."""
-
-
-class Route(_Table):
-    """The way of a consumer link's keys: `[[path]]`."""
-
-    consumers: tuple[str, str]
-    nodes: tuple[str, ...]
-    """From the first consumer's node to the second's."""
-
-
-class Network(_Table):
+class Network(Table):
     """The whole of network.toml."""
 
     group: Group
@@ -217,9 +78,31 @@ class Network(_Table):
                     if name not in known:
                         there = ", ".join(known) or "none"
                         yield f"[[{noun}]] {key}: there is no [[{target}]] {name!r}, only {there}"
+        yield from self._wrong_paths()
         subjects = [self.subject(consumer) for consumer in self.consumer]
         if len(set(subjects)) < len(subjects):
             yield "two consumers have one subject: a certificate could not tell them apart"
+
+    def _wrong_paths(self) -> Iterator[str]:
+        """[[path]] tables that no key could follow; of those whose names are right."""
+        nodes = {node.name: node for node in self.node}
+        at = {consumer.name: consumer.node for consumer in self.consumer}
+        module_at = {provider.name: provider.node for provider in self.provider}
+        joined = [{module_at.get(name) for name in link.providers} for link in self.provider_link]
+        for path in self.path:
+            if not (set(path.nodes) <= set(nodes) and set(path.consumers) <= set(at)):
+                continue
+            where = f"[[path]] {' '.join(path.nodes)}"
+            if (path.nodes[0], path.nodes[-1]) != tuple(at[name] for name in path.consumers):
+                yield f"{where}: should lead from the first consumer's node to the second's"
+            if len(set(path.nodes)) < len(path.nodes):
+                yield f"{where}: passes a node twice"
+            for here, there in pairwise(path.nodes):
+                if {here, there} not in joined:
+                    yield f"{where}: there is no provider link between {here} and {there}"
+            for name in path.nodes[1:-1]:
+                if not nodes[name].relay:
+                    yield f"{where}: {name} is not to relay"
 
     def subject(self, consumer: Consumer) -> str:
         """The subject of a consumer's certificate, RFC 4514."""
@@ -243,38 +126,41 @@ class Network(_Table):
         """Provider links that end at a node."""
         return [link for link in self.provider_link if node in {end.name for end in self.ends(link)}]
 
-    def link_between(self, one: str, other: str) -> ProviderLink | None:
-        """The first provider link between two nodes."""
-        for link in self.provider_link:
-            if {end.name for end in self.ends(link)} == {one, other}:
-                return link
-        return None
+    def node_of(self, consumer: str) -> Node:
+        """The node of an SAE; NetworkError."""
+        found: Node = self.named("node", self.named("consumer", consumer).node)
+        return found
 
-    def route(self, link: ConsumerLink) -> tuple[str, ...]:
-        """The nodes of a consumer link's keys: its [[path]], or the one with the fewest hops. () when there
-        is none."""
-        for path in self.path:
-            if set(path.consumers) == set(link.consumers):
-                return path.nodes
-        start, goal = (self.named("consumer", name).node for name in link.consumers)
-        return self._fewest_hops(start, goal)
+    def nodes_of(self, pair: ConsumerLink) -> set[str]:
+        """The nodes of two SAEs."""
+        return {self.named("consumer", name).node for name in pair.consumers}
 
-    def _fewest_hops(self, start: str, goal: str) -> tuple[str, ...]:
-        before: dict[str, str] = {start: start}
-        waiting = deque([start])
-        while waiting and goal not in before:
-            here = waiting.popleft()
-            for link in self.links_of(here):
-                for end in self.ends(link):
-                    if end.name not in before:
-                        before[end.name] = here
-                        waiting.append(end.name)
-        if goal not in before or goal == start:
+    def paths(
+        self, pair: ConsumerLink, start: str, two: bool = False, hops: Sequence[Hop] | None = None
+    ) -> tuple[Path, ...]:
+        """The best path of a consumer link from node `start`, or the best two that share no relay; () when
+        there is none.
+
+        `hops`: the links that may be used, all of them at their own cost when it is left out. A consumer
+        link with [[path]] tables takes those alone.
+        """
+        if hops is None:
+            hops = [Hop(link.name, self._between(link), link.cost) for link in self.provider_link]
+        goal = next(iter(self.nodes_of(pair) - {start}), start)
+        if goal == start:
             return ()
-        nodes = [goal]
-        while nodes[-1] != start:
-            nodes.append(before[nodes[-1]])
-        return tuple(reversed(nodes))
+        given = [path.nodes for path in self.path if set(path.consumers) == set(pair.consumers)]
+        if given:
+            return along([nodes if nodes[0] == start else nodes[::-1] for nodes in given], hops, two)
+        closed = [node.name for node in self.node if not node.relay]
+        if two:
+            return disjoint_pair(hops, start, goal, closed) or ()
+        found = cheapest(hops, start, goal, closed)
+        return (found,) if found else ()
+
+    def _between(self, link: ProviderLink) -> tuple[str, str]:
+        one, other = self.ends(link)
+        return one.name, other.name
 
 
 _REFERENCES = (
@@ -288,7 +174,7 @@ _REFERENCES = (
 )
 
 
-def load_network(path: Path) -> Network:
+def load_network(path: File) -> Network:
     """Read and check `path`; NetworkError with one line for each thing that is wrong."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -307,6 +193,6 @@ def load_network(path: Path) -> Network:
     return network.model_copy(update={"group": network.group.model_copy(update={"folder": folder})})
 
 
-def _sentence(path: Path, place: Sequence[int | str], message: str) -> str:
+def _sentence(path: File, place: Sequence[int | str], message: str) -> str:
     where = ".".join(str(part) for part in place)
     return f"{path}: {where + ': ' if where else ''}{message.removeprefix('Value error, ')}"

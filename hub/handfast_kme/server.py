@@ -18,9 +18,9 @@ from aiohttp import web
 from handfast.core.errors import Error
 from handfast_kme import messages
 from handfast_kme.certificates import subject_of
-from handfast_kme.delivery import Delivery, Unauthorized, Unavailable
-from handfast_kme.messages import BadRequest
-from handfast_kme.network import Consumer
+from handfast_kme.delivery import Delivery, Unauthorized
+from handfast_kme.messages import BadRequest, Unavailable
+from handfast_kme.tables import Consumer
 
 log = logging.getLogger("handfast_kme")
 
@@ -112,7 +112,7 @@ async def _as_the_standard_says(request: web.Request, handler: Any) -> web.Strea
     except Unauthorized as error:
         return _answer(401, {"message": str(error)})
     except Unavailable as error:
-        body = {"message": error.message, "details": [{"reason": error.reason}]}
+        body = {"message": error.detail, "details": [{"reason": error.reason}]}
         return _answer(503, body, {"Retry-After": RETRY_AFTER})
     except web.HTTPException as error:
         # Unknown URLs, verbs and bodies that are too long: 404, 405 and 413 are not in the standard.

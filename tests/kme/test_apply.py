@@ -134,6 +134,8 @@ def test_every_noun_can_be_listed_as_table_and_as_json(tmp_path: Path) -> None:
         "consumers": "hub-berlin hub-vienna",
         "nodes": "berlin vienna",
         "hops": 1,
+        "relays_that_see_the_keys": "none",
+        "two_without_a_common_relay": "none",
         "found": "automatically",
     }
 

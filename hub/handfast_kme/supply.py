@@ -1,0 +1,43 @@
+"""What a KME tells an SAE of its supply: keys, their rate, and the way that they would go now."""
+
+from typing import Any
+
+from handfast_kme.alarms import Level
+from handfast_kme.cells import CELL
+from handfast_kme.link_states import UNKNOWN
+from handfast_kme.messages import Demands
+from handfast_kme.network import Network
+from handfast_kme.routing import Router, Wanted
+from handfast_kme.tables import ConsumerLink
+
+
+def supply(network: Network, router: Router, pair: ConsumerLink, start: str) -> dict[str, Any]:
+    """Part of Status (clause 6.1): stored_key_count, max_key_count, and everything of status_extension.
+
+    `handfast_relays` names every node whose KME sees the keys, beside those of the two SAEs.
+    """
+    path = router.planned(pair, start, Wanted(1, pair.key_size // 8, Demands(None, 1)))
+    if path is None:
+        return {"stored_key_count": 0, "max_key_count": 0, "status_extension": {"handfast_simulated": True}}
+    links = [network.named("provider_link", name) for name in path.links]
+    states = [router.state(name) for name in path.links]
+    # By relay every key that is asked for alone costs a tag key on each hop.
+    per_key = -(-pair.key_size // (8 * CELL)) + bool(path.relays)
+    maximum = min((link.max_keys - (link.reserve if path.relays else 0)) // per_key for link in links)
+    stored = min(min(router.spare(path, name) for name in path.links) // per_key, max(0, maximum))
+    errors = max(state.error_ppm for state in states)
+    return {
+        "stored_key_count": stored,
+        "max_key_count": max(0, maximum),
+        "status_extension": {
+            "handfast_simulated": True,
+            "handfast_qber_percent": None if errors == UNKNOWN else round(errors / 1e4, 3),
+            "handfast_key_rate_bits_per_second": min(state.rate for state in states),
+            "handfast_alarm": Level(max(state.level for state in states)).name.lower(),
+            "handfast_link_up": all(state.up for state in states),
+            "handfast_starves_in_seconds": stored * min(link.key_request_interval for link in links),
+            "handfast_path": list(path.nodes),
+            "handfast_relays": list(path.relays),
+            "handfast_disjoint_paths": 2 if network.paths(pair, start, two=True) else 1,
+        },
+    }
