@@ -6,9 +6,11 @@ import logging
 import os
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from handfast.core.errors import Error, KeystoreError
+from handfast_kme.budgets import payer
 from handfast_kme.database import wall_clock
 from handfast_kme.issued import KEY_LIFETIME, Waiting
 from handfast_kme.link_end import LinkEnd
@@ -76,7 +78,7 @@ class Delivery:
             "max_key_size": MAX_KEY_SIZE,
             "min_key_size": MIN_KEY_SIZE,
             "max_SAE_ID_count": MAX_SAE_ID_COUNT,
-            **supply(self._network, self._router, pair, self._node.name),
+            **await supply(self._network, self._router, pair, self._node.name, self._links),
         }
 
     async def enc_keys(self, caller: Consumer, slave_id: str, request: KeyRequest) -> dict[str, Any]:
@@ -173,13 +175,11 @@ class Delivery:
         for _ in range(_ATTEMPTS):
             end.check()
             key_ids = _new_ids(wanted.number)
-            cells = await asyncio.to_thread(
-                self._store.reserve, end.name, key_ids, wanted.size, newest, caller.name, expires
+            cells = await end.purse.spend(
+                payer(caller.name, remote[0]),
+                wanted.direct,
+                partial(self._store.reserve, end.name, key_ids, wanted.size, newest, caller.name, expires),
             )
-            if cells is None:
-                raise Unavailable(
-                    "key_exhausted", "the link has made too few keys so far; ask again later", end.name
-                )
             waiting = [
                 Waiting(key_id, caller.name, tuple(remote), cells[key_id], wanted.size) for key_id in key_ids
             ]

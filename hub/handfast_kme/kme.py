@@ -3,8 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import ssl
+from functools import partial
 
 from handfast.core.errors import LinkError
+from handfast_kme.budgets import Budget, Purse
+from handfast_kme.cells import CELL
 from handfast_kme.certificates import client_tls, server_tls, subject_of
 from handfast_kme.channel import closed
 from handfast_kme.delivery import Delivery
@@ -78,7 +82,7 @@ class Kme:
             await self._server.stop()
             self.store.close()
 
-    def _end(self, link: ProviderLink, tls: object) -> LinkEnd:
+    def _end(self, link: ProviderLink, tls: ssl.SSLContext) -> LinkEnd:
         alice, bob = self._network.ends(link)
         is_alice = alice.name == self.node.name
         psk_file = self._folder.psk_at_node(self.node.name, link.name)
@@ -86,7 +90,9 @@ class Kme:
         place = Place(link, self.node, bob if is_alice else alice, is_alice)
         psks = read_psk(psk_file), read_psk(self._folder.psk_at_node(self.node.name, f"{link.name}-line"))
         dials = self._folder.dials(link.name)
-        return LinkEnd(place, self.store, psks, tls, lambda: read_dials(dials))  # type: ignore[arg-type]
+        budget = Budget(self._network.shares(link.name), link.max_keys * 32 // CELL)
+        purse = Purse(link.name, budget, partial(self.store.count, link.name))
+        return LinkEnd(place, self.store, psks, tls, lambda: read_dials(dials), purse)
 
     async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A KME dialled: its certificate says who, its first line says which link and what for."""

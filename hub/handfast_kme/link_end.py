@@ -8,10 +8,12 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from handfast.core.errors import Error, PeerError
 from handfast_kme.alarms import Level, Watch
+from handfast_kme.budgets import Purse, payer
 from handfast_kme.cells import Cell
 from handfast_kme.channel import Channel, open_channel
 from handfast_kme.control import Calls
@@ -41,9 +43,11 @@ class LinkEnd:
         psks: tuple[bytes, bytes],
         tls: ssl.SSLContext,
         dials: Callable[[], Dials],
+        purse: Purse,
     ) -> None:
         """`psks`: of the channel to the peer, and of that to the line. `tls`: for calls under our
-        certificate."""
+        certificate. `purse`: who may take how much of its keys."""
+        self.purse = purse
         self.place = place
         self.name = place.link.name
         self._store, self._tls = store, tls
@@ -165,7 +169,13 @@ class LinkEnd:
             raise PeerError("expected keys with id, master, slaves, cells and size") from None
         self.check()
         expires = wall_clock() + KEY_LIFETIME
-        missing = await asyncio.to_thread(self._store.accept, self.name, keys, expires)
+        if not keys or not keys[0].slaves:
+            raise PeerError("expected at least one key and one slave")
+        missing = await self.purse.follow(
+            payer(keys[0].master, keys[0].slaves[0]),
+            sum(len(key.cells) for key in keys),
+            partial(self._store.accept, self.name, keys, expires),
+        )
         return [list(cell) for cell in missing]
 
     # Distillation -----------------------------------------------------------------------------------

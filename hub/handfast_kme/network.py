@@ -19,7 +19,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from handfast_kme.paths import Hop, Path, along, cheapest, disjoint_pair
+from handfast_kme.budgets import OTHERS, payer
+from handfast_kme.paths import Hop, Path, along, cheapest, disjoint_pair, leads_over
 from handfast_kme.tables import (
     Certificates,
     Consumer,
@@ -145,11 +146,11 @@ class Network(Table):
         link with [[path]] tables takes those alone.
         """
         if hops is None:
-            hops = [Hop(link.name, self._between(link), link.cost) for link in self.provider_link]
+            hops = self._all_hops()
         goal = next(iter(self.nodes_of(pair) - {start}), start)
         if goal == start:
             return ()
-        given = [path.nodes for path in self.path if set(path.consumers) == set(pair.consumers)]
+        given = self._given(pair)
         if given:
             return along([nodes if nodes[0] == start else nodes[::-1] for nodes in given], hops, two)
         closed = [node.name for node in self.node if not node.relay]
@@ -157,6 +158,29 @@ class Network(Table):
             return disjoint_pair(hops, start, goal, closed) or ()
         found = cheapest(hops, start, goal, closed)
         return (found,) if found else ()
+
+    def shares(self, link: str) -> dict[str, float]:
+        """Who has a part of what a link makes, by the name of the account (`budgets`): the consumer links
+        whose one or two best paths lead over it. All others that may ever come share one more."""
+        found: dict[str, float] = {}
+        hops = self._all_hops()
+        closed = [node.name for node in self.node if not node.relay]
+        for pair in self.consumer_link:
+            start = self.node_of(pair.consumers[0]).name
+            ways = (*self.paths(pair, start), *self.paths(pair, start, two=True))
+            if any(link in way.links for way in ways):
+                found[payer(*pair.consumers)] = pair.share
+            elif not self._given(pair):
+                goal = self.node_of(pair.consumers[1]).name
+                if start != goal and leads_over(hops, link, start, goal, closed):
+                    found[OTHERS] = 1.0
+        return found
+
+    def _given(self, pair: ConsumerLink) -> list[tuple[str, ...]]:
+        return [path.nodes for path in self.path if set(path.consumers) == set(pair.consumers)]
+
+    def _all_hops(self) -> list[Hop]:
+        return [Hop(link.name, self._between(link), link.cost) for link in self.provider_link]
 
     def _between(self, link: ProviderLink) -> tuple[str, str]:
         one, other = self.ends(link)

@@ -44,6 +44,9 @@ class _Arc(NamedTuple):
 # Costs are counted in whole units of this, so that sums of them are exact.
 _UNIT = 1e-9
 
+# Nodes that no file can name.
+_MIDDLE, _OUTSIDE = "(middle)", "(outside)"
+
 
 def cheapest(hops: Sequence[Hop], start: str, goal: str, closed: Collection[str] = ()) -> Path | None:
     """The path of least cost, the one with fewer relays of two equal ones; it passes no node in `closed`."""
@@ -81,6 +84,21 @@ def disjoint_pair(
         paths.append(_path(walked, start))
     shorter, longer = sorted(paths, key=lambda path: len(path.links))
     return shorter, longer
+
+
+def leads_over(hops: Sequence[Hop], link: str, start: str, goal: str, closed: Collection[str] = ()) -> bool:
+    """Whether any path from `start` to `goal` leads over `link`."""
+    # From its middle there must be two ways that share no node: one to either end.
+    halves = [
+        half
+        for hop in hops
+        if hop.link == link
+        for half in (Hop(link, (hop.ends[0], _MIDDLE), 1), Hop(link, (_MIDDLE, hop.ends[1]), 1))
+    ]
+    ends = [Hop(_OUTSIDE, (start, _OUTSIDE), 1), Hop(_OUTSIDE, (goal, _OUTSIDE), 1)]
+    others = [hop for hop in hops if hop.link != link]
+    shut = set(closed) - {start, goal}
+    return disjoint_pair([*others, *halves, *ends], _MIDDLE, _OUTSIDE, shut) is not None
 
 
 def along(ways: Sequence[Sequence[str]], hops: Sequence[Hop], two: bool = False) -> tuple[Path, ...]:

@@ -19,10 +19,12 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from handfast.core import cbor
 from handfast.core.errors import DecodeError, Error, PeerError
+from handfast_kme.budgets import payer
 from handfast_kme.cells import CELL
 from handfast_kme.database import wall_clock
 from handfast_kme.issued import KEY_LIFETIME
@@ -151,12 +153,12 @@ class Relay:
         needed = cells_of(len(secret))
         for _ in range(_ATTEMPTS):
             calls = end.check()
-            taken = await asyncio.to_thread(
-                self._store.take_pad, end.name, needed, newest, parcel.key_ids, expires, came
+            cells, pad = await end.purse.spend(
+                payer(parcel.master, parcel.slaves[0]),
+                needed,
+                partial(self._store.take_pad, end.name, needed, newest, parcel.key_ids, expires, came),
+                keep=end.place.link.reserve * 32 // CELL,
             )
-            if taken is None:
-                raise Unavailable("key_exhausted", f"QKD link {end.name} has made too few keys", end.name)
-            cells, pad = taken
             ticket = os.urandom(_TICKET)
             asked = [list(cell) for cell in cells]
             missing = await calls.call(
@@ -189,7 +191,11 @@ class Relay:
         ticket, cells, key_ids = values[0], named_cells(values[1]), values[2]
         end.check()
         expires = wall_clock() + KEY_LIFETIME
-        pad = await asyncio.to_thread(self._store.give_pad, end.name, cells, key_ids, expires)
+        pad = await end.purse.follow(
+            payer(str(values[3]), str(values[4])),
+            len(cells),
+            partial(self._store.give_pad, end.name, cells, key_ids, expires),
+        )
         if isinstance(pad, list):
             return [list(cell) for cell in pad]
         if len(self._pads) >= _WAITING:

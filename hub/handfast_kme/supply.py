@@ -1,9 +1,12 @@
 """What a KME tells an SAE of its supply: keys, their rate, and the way that they would go now."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from handfast_kme.alarms import Level
+from handfast_kme.budgets import payer
 from handfast_kme.cells import CELL
+from handfast_kme.link_end import LinkEnd
 from handfast_kme.link_states import UNKNOWN
 from handfast_kme.messages import Demands
 from handfast_kme.network import Network
@@ -11,7 +14,9 @@ from handfast_kme.routing import Router, Wanted
 from handfast_kme.tables import ConsumerLink
 
 
-def supply(network: Network, router: Router, pair: ConsumerLink, start: str) -> dict[str, Any]:
+async def supply(
+    network: Network, router: Router, pair: ConsumerLink, start: str, own: Mapping[str, LinkEnd]
+) -> dict[str, Any]:
     """Part of Status (clause 6.1): stored_key_count, max_key_count, and everything of status_extension.
 
     `handfast_relays` names every node whose KME sees the keys, beside those of the two SAEs.
@@ -24,7 +29,9 @@ def supply(network: Network, router: Router, pair: ConsumerLink, start: str) -> 
     # By relay every key that is asked for alone costs a tag key on each hop.
     per_key = -(-pair.key_size // (8 * CELL)) + bool(path.relays)
     maximum = min((link.max_keys - (link.reserve if path.relays else 0)) // per_key for link in links)
-    stored = min(min(router.spare(path, name) for name in path.links) // per_key, max(0, maximum))
+    cells = [router.spare(path, name) for name in path.links]
+    cells.append(await own[path.links[0]].purse.allowance(payer(*pair.consumers)))
+    stored = max(0, min(min(cells) // per_key, maximum))
     errors = max(state.error_ppm for state in states)
     return {
         "stored_key_count": stored,

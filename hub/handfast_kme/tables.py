@@ -154,6 +154,8 @@ class ConsumerLink(Table):
     consumers: tuple[str, str]
     bidirectional: bool = True
     """Whether either may ask first; else only the first one is ever master."""
+    share: float = Field(default=1.0, gt=0)
+    """Its part of what a link makes, beside those of the other consumer links whose keys go there."""
     key_size: int = Field(default=256, ge=64, le=65536, multiple_of=8)
     """Default size of a key in bits."""
 

@@ -13,7 +13,7 @@ from handfast.core.errors import Error
 from handfast_hub.trunk.kme import KmeClient
 from handfast_hub.trunk.kme_answers import Key
 from handfast_kme.apply import carry_out, plan
-from handfast_kme.installed import Folder
+from handfast_kme.installed import Folder, first_one_time_keys
 from handfast_kme.network import Network, load_network
 from handfast_kme.store import Store
 
@@ -59,7 +59,7 @@ def network_of(
     return network, file
 
 
-def fill(network: Network, keys: int, links: Sequence[str] = (), block: int = 1) -> None:
+def fill(network: Network, keys: int, links: Sequence[str] = ()) -> None:
     """The same cells at both ends of links, as a block would have left them; before the KMEs run."""
     for link in network.provider_link:
         if links and link.name not in links:
@@ -67,7 +67,9 @@ def fill(network: Network, keys: int, links: Sequence[str] = (), block: int = 1)
         key = os.urandom(32 * keys)
         for end in network.ends(link):
             store = Store(Folder(network.group.folder).store(end.name), only_look=True)
-            store.add_block(link.name, block, key, {})
+            psk = Folder(network.group.folder).psk_at_node(end.name, link.name)
+            store.import_one_time(link.name, dict(first_one_time_keys(psk)))
+            store.add_block(link.name, store.next_block(link.name), key, {})
             store.close()
 
 
