@@ -93,6 +93,11 @@ class Keys(Cells):
             db.executemany("DELETE FROM keys WHERE key_id = ?", [(key_id,) for key_id in key_ids])
             self._drop(db, link, cells)
 
+    def waiting(self) -> list[str]:
+        """The keys that an SAE may still fetch here."""
+        with self._transaction() as db:
+            return [str(key_id) for (key_id,) in db.execute("SELECT DISTINCT key_id FROM waiting")]
+
     def fetch(self, key_ids: Sequence[str], master: str, sae: str, now: float) -> dict[str, bytes] | str:
         """Give keys to a slave, all or none: the keys, or "unauthorized" or "not found"."""
         with self._transaction() as db:

@@ -47,7 +47,7 @@ _PATIENCE, _A_HOP = 5.0, 1.0
 # Pads, and shares, that wait for what belongs to them; and for how many seconds.
 _WAITING, _HOLD = 64, 30.0
 # Seconds between two looks at what the other ends must be told.
-_NOTICES = 0.5
+NOTICES = 0.5
 _TICKET = 16
 
 
@@ -127,7 +127,7 @@ class Relay:
             for end in self._links.values():
                 with contextlib.suppress(Error):
                     await self._tell(end)
-            await asyncio.sleep(_NOTICES)
+            await asyncio.sleep(NOTICES)
 
     async def send(self, parcel: Parcel, secret: bytes, came: str = "") -> str:
         """Send keys over the first link of their way, and hear what the last KME did with them: "stored" or
