@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from handfast_kme.alarms import Level
+from handfast_kme.budgets import OTHERS, payer
 from handfast_kme.cells import CELL
 from handfast_kme.link_states import UNKNOWN, LinkStates, Report
 from handfast_kme.messages import MANDATORY_UNMET, BadRequest, Demands, Unavailable
@@ -59,6 +60,12 @@ class Router:
         """Cells of one link of a path that its keys may take."""
         reserve = self._network.named("provider_link", link).reserve if path.relays else 0
         return max(0, self.state(link).cells - reserve * _A_KEY)
+
+    def alarmed(self, pair: ConsumerLink) -> list[str]:
+        """Links in alarm over which the keys of `pair` may go, if only at times."""
+        who = payer(*pair.consumers)
+        bad = [n.name for n in self._network.provider_link if self.state(n.name).level >= Level.ALARM]
+        return [name for name in bad if {who, OTHERS} & set(self._network.shares(name))]
 
     def choose(
         self, pair: ConsumerLink, start: str, wanted: Wanted, avoid: Collection[str] = ()

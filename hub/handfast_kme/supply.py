@@ -20,6 +20,8 @@ async def supply(
     """Part of Status (clause 6.1): stored_key_count, max_key_count, and everything of status_extension.
 
     `handfast_relays` names every node whose KME sees the keys, beside those of the two SAEs.
+    `handfast_alarmed_links` names links in alarm over which their keys may have come before: those may be
+    known to somebody, even if the next key goes another way.
     """
     path = router.planned(pair, start, Wanted(1, pair.key_size // 8, Demands(None, 1)))
     if path is None:
@@ -45,6 +47,7 @@ async def supply(
             "handfast_starves_in_seconds": stored * min(link.key_request_interval for link in links),
             "handfast_path": list(path.nodes),
             "handfast_relays": list(path.relays),
+            "handfast_alarmed_links": router.alarmed(pair),
             "handfast_disjoint_paths": 2 if network.paths(pair, start, two=True) else 1,
         },
     }
