@@ -25,7 +25,7 @@ $(VENV)/run.stamp: $(VENV)/made pyproject.toml constraints.txt
 
 $(VENV)/test.stamp: $(VENV)/made pyproject.toml constraints.txt
 	@echo "installing handfast and what checks and tests need"
-	@$(PIP) install --constraint constraints.txt --editable ".[device,flash,hub,qkd,quic,oqs,test]"
+	@$(PIP) install --constraint constraints.txt --editable ".[device,feeds,flash,hub,qkd,quic,oqs,test]"
 	@touch $(VENV)/run.stamp $@
 
 # Beside the environment and not in it: they are named like modules of the standard library.
@@ -73,7 +73,7 @@ firmware: $(VENV)/test.stamp ## the MicroPython for the tests and for an emulate
 lock: ## write constraints.txt anew from the newest versions
 	@rm -rf .build/lock
 	@$(PYTHON) -m venv .build/lock
-	@.build/lock/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[device,flash,hub,qkd,quic,oqs,stubs,test]"
+	@.build/lock/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[device,feeds,flash,hub,qkd,quic,oqs,stubs,test]"
 	@{ echo "# Written by make lock; versions only, so that every package index will do."; \
 	  .build/lock/bin/python -m pip --disable-pip-version-check freeze --exclude-editable; } > constraints.txt
 	@echo "constraints.txt: $$(grep -c == constraints.txt) versions"

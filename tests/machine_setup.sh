@@ -47,3 +47,17 @@ if ! command -v riscv64-unknown-elf-gcc >/dev/null 2>&1; then
     [ $root = yes ] && install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf ||
         echo "no gcc-riscv64-unknown-elf: the kernels in C will not be built for rv32imc"
 fi
+
+# Key feeds go to real consumers; without them, or without root, those tests are skipped and say what is missing.
+missing=""
+command -v ip >/dev/null 2>&1 || missing="$missing iproute2"
+command -v ping >/dev/null 2>&1 || missing="$missing iputils-ping"
+command -v wg >/dev/null 2>&1 || missing="$missing wireguard-tools"
+command -v wireguard-go >/dev/null 2>&1 || missing="$missing wireguard-go"
+command -v softhsm2-util >/dev/null 2>&1 || missing="$missing softhsm2"
+command -v charon-systemd >/dev/null 2>&1 ||
+    missing="$missing charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins"
+if [ -n "$missing" ]; then
+    # shellcheck disable=SC2086
+    [ $root = yes ] && install $missing || echo "no$missing: tests of key feeds will be skipped"
+fi

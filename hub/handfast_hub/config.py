@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from handfast.core.constants import MIN_PACKET_LIMIT
 from handfast.core.errors import LocalError
 from handfast.core.suites import DEFAULT_SUITES, SUITES
+from handfast_hub.feeds.settings import KINDS, Feed
 from handfast_hub.trunk.settings import Bridge, Trunk
 
 ENV_PREFIX = "HANDFAST_HUB_"
@@ -192,6 +193,7 @@ class HubConfig(BaseSettings):
     log: Log = Log()
     bridge: Bridge = Bridge()
     trunk: dict[Annotated[str, Field(pattern=NAME)], Trunk] = Field(default_factory=dict)
+    feed: dict[Annotated[str, Field(pattern=NAME)], Feed] = Field(default_factory=dict)
 
     @field_validator("suites")
     @classmethod
@@ -236,6 +238,12 @@ def load_config(path: Path) -> HubConfig:
     except ValidationError as error:
         sentences = [_sentence(str(path), dict(item)) for item in error.errors(include_url=False)]
         raise ConfigError("\n".join(sentences)) from None
+    for name, feed in config.feed.items():
+        trunk = config.trunk.get(feed.trunk)
+        if trunk is None or not trunk.kme:
+            raise ConfigError(
+                f"{path}: 'feed.{name}.trunk' is '{feed.trunk}': expected the NAME of a [trunk.NAME] with kme"
+            )
     return _anchored(config, path.resolve().parent)
 
 
@@ -246,6 +254,7 @@ def fields() -> Iterator[tuple[str, type[BaseModel]]]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield name, field.annotation
     yield "trunk", Trunk
+    yield from (("feed", kind) for kind in KINDS)
 
 
 def _anchored(config: HubConfig, folder: Path) -> HubConfig:
@@ -257,7 +266,9 @@ def _anchored(config: HubConfig, folder: Path) -> HubConfig:
         model = getattr(config, section, None)
         if isinstance(model, BaseModel):
             update[section] = _anchored_section(model, folder)
-    update["trunk"] = {name: _anchored_section(trunk, folder) for name, trunk in config.trunk.items()}
+    for tables in ("trunk", "feed"):
+        models = getattr(config, tables)
+        update[tables] = {name: _anchored_section(model, folder) for name, model in models.items()}
     return config.model_copy(update=update)
 
 
@@ -284,7 +295,9 @@ def _sentence(file: str, error: dict[str, Any]) -> str:
 
 def _nearest(section: str, key: str) -> str:
     """What the writer of an unknown `key` most likely meant."""
-    names = {name: list(model.model_fields) for name, model in fields()}
+    names: dict[str, list[str]] = {}
+    for name, model in fields():
+        names.setdefault(name, []).extend(model.model_fields)
     here = difflib.get_close_matches(key, names.get(section, []), n=1, cutoff=0.5)
     # The right key in the wrong place: of all sections the nearest one, the first in the file of equal ones.
     everywhere = {entry: name for name in reversed(names) for entry in names[name]}

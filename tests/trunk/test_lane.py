@@ -6,7 +6,7 @@ import pytest
 from trunk_ends import IDENTITIES, PAIRING, Joined
 
 from handfast.core.errors import AuthenticationError, EntropyError, LocalError, PeerError, ReplayError
-from handfast_hub.trunk.lane import ClassClosed, Failed, Heard, Silent
+from handfast_hub.trunk.lane import ClassClosed, Established, Failed, Heard, Silent, Suspect
 from handfast_hub.trunk.policy import BULK, BULK_LANE, NORMAL, SECRET
 from handfast_hub.trunk.records import OVERHEAD
 
@@ -368,3 +368,36 @@ def test_a_hub_without_randomness_keeps_its_epoch_and_makes_the_next_one_later()
     joined.run(20.0)
     assert joined.same_keys()
     assert joined.epochs(0)[-1][0] > number
+
+
+def test_both_ends_export_the_same_secret_once_for_each_epoch_with_a_sound_qkd_key() -> None:
+    joined = Joined()
+    joined.run(50)
+    exported = [
+        [(event.epoch, event.exporter) for event in events if isinstance(event, Established)]
+        for events in joined.events
+    ]
+    assert exported[0] == exported[1]
+    secrets = [secret for _, secret in exported[0]]
+    assert len(set(secrets)) == len(secrets) >= 3
+    assert all(secret is not None and len(secret) == 48 for secret in secrets)
+    for lane in joined.ends:
+        assert lane.current is not None
+        assert lane.current.take_exporter() is None
+    # Without a QKD key there is nothing to export, and an alarm tells both ends.
+    joined.kmes.up = False
+    joined.ends[0].alarm(joined.now)
+    joined.run(5)
+    for events in joined.events:
+        assert any(isinstance(event, Suspect) for event in events)
+        last = [event for event in events if isinstance(event, Established)][-1]
+        assert (last.hybrid, last.exporter) == (False, None)
+    assert joined.same_keys()
+
+
+def test_the_lane_of_bulk_exports_nothing() -> None:
+    joined = Joined(lane=BULK_LANE)
+    joined.run(50)
+    events = [event for event in joined.events[0] if isinstance(event, Established)]
+    assert len(events) >= 2
+    assert all(event.exporter is None for event in events)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from handfast_cpython import terminal
-from handfast_hub.cli import broker, devices, service, setup, tokens, traffic, trunk
+from handfast_hub.cli import broker, devices, feed, service, setup, tokens, traffic, trunk
 from handfast_hub.cli import config as config_commands
 from handfast_hub.cli.options import Options
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 for part in (setup, broker, service, tokens, devices, traffic):
     part.add_to(app)
 app.add_typer(trunk.app, name="trunk")
+app.add_typer(feed.app, name="feed")
 app.add_typer(config_commands.app, name="config")
 
 

@@ -20,7 +20,7 @@ app = typer.Typer(help="Trunks to other hubs: pair them, watch them, read what c
 _POLL_SECONDS = 0.2
 _PAGE = 1000
 # A status that is older than this was left by a hub that serves no more, in seconds.
-_OLD = 10.0
+OLD_SECONDS = 10.0
 
 
 @app.command()
@@ -59,7 +59,7 @@ def status(context: typer.Context, json: Json = False) -> None:
     rows, paths = [], []
     for name, (value, at) in known.items():
         epoch = value["epochs"]["hybrid"]
-        serving = time.time() - at < _OLD
+        serving = time.time() - at < OLD_SECONDS
         rows.append(
             (
                 name,

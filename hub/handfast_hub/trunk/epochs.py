@@ -20,19 +20,22 @@ from handfast_hub.trunk.records import Receiving, Sending
 
 KEY_LENGTH = 32
 CHAIN_LENGTH = 48
+EXPORTER_LENGTH = 48
 
 # Labels of HKDF-Expand.
-_INITIATOR, _RESPONDER, _CHAIN, _CONFIRM = 0, 1, 2, 3
+_INITIATOR, _RESPONDER, _CHAIN, _CONFIRM, _EXPORTER = 0, 1, 2, 3, 4
 _FIRST_CHAIN = b"handfast trunk 1 chain"
 
 
 class Secrets(NamedTuple):
-    """What an epoch is derived into: a key for each direction, the next chain, a key for the proofs."""
+    """What an epoch is derived into: a key for each direction, the next chain, a key for the proofs, and
+    the exporter secret, from which keys for others are made (as in RFC 8446 section 7.5)."""
 
     initiator: bytes
     responder: bytes
     chain: bytes
     confirm: bytes
+    exporter: bytes
 
     def __repr__(self) -> str:
         """Nothing of it: this may stand in a traceback."""
@@ -60,6 +63,7 @@ def derive(
         secret(_RESPONDER, KEY_LENGTH),
         secret(_CHAIN, CHAIN_LENGTH),
         secret(_CONFIRM, CHAIN_LENGTH),
+        secret(_EXPORTER, EXPORTER_LENGTH),
     )
 
 
@@ -88,8 +92,18 @@ class Epoch:
         self.sending = Sending(crypto, lane, made.epoch, ours, not made.hybrid)
         self.receiving = Receiving(crypto, lane, made.epoch, theirs, not made.hybrid)
         self.chain = made.secrets.chain
+        # Only an epoch with a QKD key has one to give; `take_exporter` forgets it.
+        self._exporter = made.secrets.exporter if made.hybrid else None
         self.born = now
         # Its QKD key may be known to somebody; told by either end.
         self.suspect = False
         # When its receiving half goes, once it has a successor.
         self.ends: float | None = None
+
+    def take_exporter(self) -> bytes | None:
+        """The exporter secret, 48 bytes, at the first call and never again.
+
+        None without a QKD key, and when that key is suspect: nothing is ever exported from such an epoch.
+        """
+        secret, self._exporter = self._exporter, None
+        return None if self.suspect else secret

@@ -41,10 +41,21 @@ class KeyWanted:
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """A new epoch is in use. `hybrid`: a QKD key is in it; otherwise ML-KEM and the chain alone."""
+    """A new epoch is in use. `hybrid`: a QKD key is in it; otherwise ML-KEM and the chain alone.
+
+    `exporter` is the exporter secret, 48 bytes, for key feeds; None without a sound QKD key.
+    """
 
     epoch: int
     hybrid: bool
+    exporter: bytes | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """The QKD key of the epoch in use is trusted no longer; one of the two ends said so."""
+
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ class Beat:
     packet: bytes
 
 
-Event = KeyWanted | Established | Data | Silent | Heard | Failed | Beat
+Event = KeyWanted | Established | Suspect | Data | Silent | Heard | Failed | Beat
 
 
 def lane_of(frame: bytes) -> int:
@@ -166,7 +177,7 @@ class Lane(ABC):
     def alarm(self, now: float) -> None:
         """The QKD key of this epoch is suspect: tell the peer, close what fails closed, and rekey."""
         if self.current is not None:
-            self.current.suspect = True
+            self._distrust(self.current)
             self.say(self.current, now, messages.ALARM, self.current.number)
             self.renew("alarm", now)
 
@@ -259,8 +270,13 @@ class Lane(ABC):
 
     def alarmed(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
         """ALARM: the other end trusts the QKD key of `epoch` no longer."""
-        epoch.suspect = True
+        self._distrust(epoch)
         self.renew("alarm", now)
+
+    def _distrust(self, epoch: Epoch) -> None:
+        epoch.suspect = True
+        if epoch is self.current:
+            self.tell(Suspect(epoch.number))
 
     # For the roles ----------------------------------------------------------------------------
 
@@ -284,7 +300,7 @@ class Lane(ABC):
         if self._previous is not None:
             self._previous.ends = now + self.timing.overlap
             self._previous.chain = bytes(CHAIN_LENGTH)
-        self.tell(Established(epoch.number, epoch.hybrid))
+        self.tell(Established(epoch.number, epoch.hybrid, epoch.take_exporter()))
 
     def want_key(self, key_id: bytes | None) -> int:
         """Ask the shell for a key; the ticket of the question. The bulk lane never asks."""

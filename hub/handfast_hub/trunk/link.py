@@ -27,6 +27,7 @@ from handfast_hub.trunk.lane import (
     KeyWanted,
     Lane,
     Silent,
+    Suspect,
     is_opening,
     lane_of,
 )
@@ -83,10 +84,11 @@ class Link:
         woken: Callable[[], None],
         timing: Timing = DEFAULT_TIMING,
         moved: Callable[[], None] = lambda: None,
+        keyed: Callable[[Established | Suspect], None] = lambda event: None,
     ) -> None:
         """`parties` by lane. `kme` None is a trunk without QKD: nothing that fails closed is ever sent.
         `deliver` takes class, data and degraded; `woken` hears that it may be worth sending again, `moved`
-        that what is on its way was lost with its carrier."""
+        that what is on its way was lost with its carrier, `keyed` of every epoch that could have a QKD key."""
         now = time.monotonic()
         self.name = name
         self.counts = Counts()
@@ -95,6 +97,7 @@ class Link:
         self._deliver = deliver
         self._woken = woken
         self._moved = moved
+        self._keyed = keyed
         self._paths = Paths(parties[HYBRID].random)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -198,8 +201,10 @@ class Link:
         elif not isinstance(event, Beat):
             self._note(lane, event)
 
-    def _note(self, lane: Lane, event: Established | Silent | Heard | Failed) -> None:
+    def _note(self, lane: Lane, event: Established | Suspect | Silent | Heard | Failed) -> None:
         name = {HYBRID: "hybrid", BULK_LANE: "bulk"}[lane.party.lane]
+        if isinstance(event, Established | Suspect) and lane.party.lane == HYBRID:
+            self._keyed(event)
         if isinstance(event, Established):
             self.counts.epochs[event.hybrid] += 1
             self._paths.judge(time.monotonic())
@@ -209,6 +214,8 @@ class Link:
         elif isinstance(event, Heard):
             _LOG.info("the other hub is heard", trunk=self.name, lane=name)
             self._woken()
+        elif isinstance(event, Suspect):
+            _LOG.warning("the QKD key in use is suspect", trunk=self.name, lane=name, epoch=event.epoch)
         elif isinstance(event, Silent):
             _LOG.warning("the other hub is silent", trunk=self.name, lane=name)
         else:

@@ -18,6 +18,7 @@ from handfast.core.errors import DecodeError, Error, LinkClosed, LinkError, Loca
 from handfast.core.plaintexts import Response
 from handfast.ports import Crypto
 from handfast_hub.config import HubConfig
+from handfast_hub.feeds.feeds import Feeds
 from handfast_hub.registry.bridging import Arrival
 from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.operator import CommandInfo
@@ -68,6 +69,7 @@ class Trunks:
         self._random = random
         self._arrived = arrived
         self._sources: list[KeySource] = []
+        self._feeds = Feeds(config.feed, crypto, random)
         self._trunks = {name: self._make(name, settings) for name, settings in config.trunk.items()}
         if self._trunks and not config.retention.readings:
             raise LocalError("bridging needs readings to be kept: set retention.readings above 0")
@@ -88,7 +90,10 @@ class Trunks:
             rekey=settings.rekey_seconds, fresh=max(3 * settings.rekey_seconds, 30.0)
         )
         source = self._source(settings)
-        link = Link(name, parties, source, self._received(name), self._woken(name), timing, self._moved(name))
+        keyed = self._feeds.join(name, parties[HYBRID].hub_ids(), timing.fresh)
+        link = Link(
+            name, parties, source, self._received(name), self._woken(name), timing, self._moved(name), keyed
+        )
         channels = {NUMBERS[kind]: numbers for kind, numbers in channels_by_class(settings).items()}
         bridge = Bridge(
             name,
@@ -134,6 +139,7 @@ class Trunks:
                 connect = partial(_dial, address(text), kid)
                 self._tasks.append(asyncio.create_task(keep_dialling(trunk.link, connect, rank)))
         self._tasks.append(asyncio.create_task(self._note_status()))
+        self._feeds.start()
 
     async def close(self) -> None:
         """Stop; may be called twice."""
@@ -147,6 +153,7 @@ class Trunks:
             await trunk.link.close()
         for port in self._ports:
             await port.close()
+        await self._feeds.close()
         for source in self._sources:
             await source.close()
 
@@ -188,6 +195,7 @@ class Trunks:
             "epochs_with_qkd": counts.epochs[True],
             "epochs_without_qkd": counts.epochs[False],
             "failures": counts.failures,
+            "feeds": self._feeds.status(trunk.link.name),
         }
 
     async def _note_status(self) -> None:

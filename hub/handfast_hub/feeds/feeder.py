@@ -1,0 +1,165 @@
+"""One feed: it hands the newest key to its consumer, tries again, and closes it when it has to.
+
+It runs in a task of its own and is only ever told things, so a consumer that hangs or fails costs
+the trunk nothing. Only the newest key waits; one that was overtaken is never handed on.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Protocol
+
+import structlog
+
+from handfast.core.errors import Error
+from handfast_hub.feeds.keys import FeedKey
+from handfast_hub.feeds.settings import Feed
+
+_LOG = structlog.get_logger("handfast.hub.feeds")
+
+# Between two attempts with one key, in seconds; then the next key is waited for. Closing goes on for ever.
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+class FeedError(Error):
+    """A consumer did not take a key. `lasting`: another try would only do harm, as with a wrong PIN."""
+
+    def __init__(self, detail: str, *, lasting: bool = False) -> None:
+        super().__init__(detail)
+        self.lasting = lasting
+
+
+class Consumer(Protocol):
+    """What takes the keys of a feed. Each call raises FeedError with one sentence, and may be repeated."""
+
+    async def look(self) -> None:
+        """Look whether it is there and fit to be fed; changes nothing."""
+
+    async def prepare(self) -> None:
+        """Look, and let nothing through that has no key at all yet."""
+
+    async def put(self, key: FeedKey) -> None:
+        """Use `key` from now on."""
+
+    async def shut(self) -> None:
+        """Let nothing through until the next key."""
+
+
+class Feeder:
+    """One `[feed.NAME]`."""
+
+    def __init__(self, name: str, settings: Feed, consumer: Consumer, fresh: float) -> None:
+        """`fresh`: after so many seconds without a new key the last one is no sound key any more."""
+        self.name = name
+        self.settings = settings
+        self._consumer = consumer
+        self._fresh = fresh
+        self._offered: FeedKey | None = None
+        # Why the last key is no longer sound; "" when it is.
+        self._unsound = ""
+        self._told = asyncio.Event()
+        self._used: tuple[int, str, float] | None = None
+        self._closed = False
+        self._problem = ""
+        self._ended = False
+
+    def offer(self, key: FeedKey) -> None:
+        """A new key, to use from now on."""
+        self._offered, self._unsound = key, ""
+        self._told.set()
+
+    def distrust(self, reason: str) -> None:
+        """There is no sound QKD key now; a key that was not handed on yet never will be."""
+        self._offered, self._unsound = None, reason
+        self._told.set()
+
+    def status(self) -> dict[str, object]:
+        """What `handfast-hub feed status` shows; nothing of it is secret."""
+        epoch, key, at = self._used or (None, None, None)
+        return {
+            "kind": self.settings.kind,
+            "state": self._state(),
+            "epoch": epoch,
+            "key": key,
+            "fed_at": at,
+            "without_qkd": self.settings.without_qkd,
+            "reason": self._problem or self._unsound,
+        }
+
+    def _state(self) -> str:
+        if self._ended:
+            return "stopped"
+        if self._problem:
+            return "failing"
+        if self._closed:
+            return "closed"
+        if self._used is None:
+            return "waiting"
+        return "kept" if self._unsound else "fed"
+
+    async def run(self) -> None:
+        """Feed, until cancelled or until the consumer says that another try would do harm."""
+        try:
+            await self._insist(None)
+            while True:
+                await self._wait(self._fresh)
+                if not self._told.is_set() and not self._unsound:
+                    self.distrust(f"no new key for {self._fresh:g} seconds")
+                self._told.clear()
+                key, self._offered = self._offered, None
+                if key is not None:
+                    await self._insist(key)
+                elif self._unsound and self.settings.without_qkd == "close" and not self._closed:
+                    await self._insist(None)
+        except FeedError:
+            self._ended = True
+            _LOG.error("the feed has stopped", feed=self.name, reason=self._problem)
+
+    async def _insist(self, key: FeedKey | None) -> None:
+        """Until it is done, or there is something newer to do; FeedError when it must not be tried again."""
+        pauses = iter(PAUSES)
+        while not await self._tried(key):
+            pause = next(pauses, None)
+            if pause is None:
+                # A key has a successor soon; what has to be closed must be closed.
+                if key is not None or not self._unsound:
+                    return
+                pause = PAUSES[-1]
+            await self._wait(pause)
+            if self._told.is_set():
+                return
+
+    async def _tried(self, key: FeedKey | None) -> bool:
+        try:
+            if key is not None:
+                await self._consumer.put(key)
+            elif self._unsound:
+                await self._consumer.shut()
+            else:
+                await self._consumer.prepare()
+        except FeedError as error:
+            self._note(error.detail)
+            if error.lasting:
+                raise
+            return False
+        except Exception as error:
+            # A fault of ours or of a library: its text may hold anything, so its kind has to do.
+            self._note(f"{type(error).__name__} from the feed's consumer")
+            return False
+        self._problem = ""
+        if key is not None:
+            self._used, self._closed = (key.epoch, key.name.hex(), time.time()), False
+            _LOG.info("key fed", feed=self.name, epoch=key.epoch, key=key.name.hex())
+        elif self._unsound:
+            self._closed = True
+            _LOG.warning("feed closed", feed=self.name, reason=self._unsound)
+        return True
+
+    def _note(self, problem: str) -> None:
+        if problem != self._problem:
+            _LOG.error("the feed fails", feed=self.name, reason=problem)
+        self._problem = problem
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._told.wait(), seconds)

@@ -1,0 +1,138 @@
+"""A secret key object in a PKCS#11 token, for each epoch one.
+
+The object is private, sensitive and not extractable: programs use the key inside the token and nobody
+reads it, this hub neither. Its CKA_ID is the name of the key, the same at both hubs, and its label is
+`handfast-FEED-EPOCH-NAME`. A program says by the CKA_ID which key it used.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pkcs11
+from pkcs11 import Attribute, KeyType, ObjectClass
+from pkcs11 import exceptions as faults
+
+from handfast_hub.feeds.feeder import FeedError
+from handfast_hub.feeds.keys import FeedKey
+from handfast_hub.feeds.settings import Pkcs11Feed
+
+# A login holds for the whole process (PKCS#11 v3.1 section 5.6.8), so one feed after the other.
+_ONE_AT_A_TIME = threading.Lock()
+
+# What a key of each type may be used for.
+_TYPES = {
+    "aes": (KeyType.AES, (Attribute.ENCRYPT, Attribute.DECRYPT)),
+    "generic": (KeyType.GENERIC_SECRET, (Attribute.SIGN, Attribute.VERIFY, Attribute.DERIVE)),
+}
+
+# A token counts wrong PINs and locks itself: none of these is tried again.
+_WRONG_PIN = (
+    faults.PinIncorrect, faults.PinInvalid, faults.PinLenRange, faults.PinExpired, faults.PinLocked,
+    faults.UserPinNotInitialized,
+)  # fmt: skip
+
+
+class Pkcs11:
+    """A `feeder.Consumer`: one token."""
+
+    def __init__(self, name: str, settings: Pkcs11Feed) -> None:
+        """`name` is the feed's."""
+        self._settings = settings
+        self._prefix = f"handfast-{name}-"
+        # Labels of what this process imported, oldest first; what is in the token beside is older.
+        self._imported: list[str] = []
+
+    async def look(self) -> None:
+        """Look whether the token is there and takes the PIN."""
+        await self._in_thread(lambda session: None)
+
+    async def prepare(self) -> None:
+        """Look; a key of the run before stays until there are `keep` newer ones."""
+        await self.look()
+
+    async def put(self, key: FeedKey) -> None:
+        """Import the key, then destroy the oldest until `keep` are left."""
+        await self._in_thread(partial(self._import, key))
+
+    async def shut(self) -> None:
+        """Destroy every key of this feed."""
+        await self._in_thread(lambda session: self._destroy(session, 0))
+
+    def _import(self, key: FeedKey, session: pkcs11.Session) -> None:
+        kind, uses = _TYPES[self._settings.key_type]
+        label = self._prefix + key.label
+        template = {
+            Attribute.CLASS: ObjectClass.SECRET_KEY,
+            Attribute.KEY_TYPE: kind,
+            Attribute.LABEL: label,
+            Attribute.ID: key.name,
+            Attribute.TOKEN: True,
+            Attribute.PRIVATE: True,
+            Attribute.SENSITIVE: True,
+            Attribute.EXTRACTABLE: False,
+            Attribute.VALUE: key.key,
+            **dict.fromkeys(uses, True),
+        }
+        if label not in self._labels(session):
+            session.create_object(template)
+        if label not in self._imported:
+            self._imported.append(label)
+        self._destroy(session, self._settings.keep)
+
+    def _destroy(self, session: pkcs11.Session, keep: int) -> None:
+        found = self._labels(session)
+        older = sorted((label for label in found if label not in self._imported), key=_epoch)
+        self._imported = [label for label in self._imported if label in found]
+        in_order = older + self._imported
+        for label in in_order[: max(0, len(in_order) - keep)]:
+            found[label].destroy()
+
+    def _labels(self, session: pkcs11.Session) -> dict[str, pkcs11.Object]:
+        keys = session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY})
+        found = {key.label: key for key in keys if isinstance(key, pkcs11.SecretKey)}
+        return {label: key for label, key in found.items() if _is_ours(label, self._prefix)}
+
+    async def _in_thread(self, work: Callable[[pkcs11.Session], None]) -> None:
+        await asyncio.to_thread(self._with_session, work)
+
+    def _with_session(self, work: Callable[[pkcs11.Session], None]) -> None:
+        with _ONE_AT_A_TIME, self._session() as session:
+            work(session)
+
+    @contextmanager
+    def _session(self) -> Iterator[pkcs11.Session]:
+        settings = self._settings
+        try:
+            pin = settings.pin_file.read_text(encoding="utf-8").partition("\n")[0]
+        except (OSError, UnicodeDecodeError):
+            raise FeedError(f"expected the user PIN of the token in {settings.pin_file}") from None
+        if not settings.module.is_file():
+            raise FeedError(f"there is no PKCS#11 module {settings.module}")
+        try:
+            token = pkcs11.lib(str(settings.module)).get_token(token_label=settings.token)
+            with token.open(rw=True, user_pin=pin) as session:
+                yield session
+        except _WRONG_PIN:
+            raise FeedError(
+                f"the token '{settings.token}' refuses the PIN in {settings.pin_file}; set it right and"
+                " start the hub anew, for a token locks itself after a few wrong ones",
+                lasting=True,
+            ) from None
+        except faults.NoSuchToken:
+            raise FeedError(f"{settings.module} has no token with the label '{settings.token}'") from None
+        except faults.PKCS11Error as error:
+            reason = type(error).__name__ if type(error) is not faults.PKCS11Error else str(error)
+            raise FeedError(f"the token '{settings.token}' failed: {reason}") from None
+
+
+def _is_ours(label: str, prefix: str) -> bool:
+    """Whether a label is `prefix`, an epoch, a dash and a name: one feed's name may begin another's."""
+    epoch, dash, name = label.removeprefix(prefix).partition("-")
+    return label.startswith(prefix) and epoch.isdigit() and dash == "-" and len(name) == 16
+
+
+def _epoch(label: str) -> int:
+    return int(label.rsplit("-", 2)[1])
