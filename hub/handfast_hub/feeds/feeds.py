@@ -12,7 +12,7 @@ from handfast.core.errors import LocalError
 from handfast.ports import Crypto
 from handfast_hub.feeds.feeder import Consumer, Feeder
 from handfast_hub.feeds.keys import derive_key
-from handfast_hub.feeds.settings import Feed, Pkcs11Feed, WireguardFeed
+from handfast_hub.feeds.settings import Feed, Pkcs11Feed, StrongswanFeed, WireguardFeed
 from handfast_hub.trunk.lane import Established, Suspect
 
 
@@ -80,6 +80,10 @@ def open_consumer(name: str, settings: Feed, random: Callable[[int], bytes]) -> 
                 from handfast_hub.feeds.wireguard import Wireguard
 
                 return Wireguard(settings, random)
+            case StrongswanFeed():
+                from handfast_hub.feeds.strongswan import Strongswan
+
+                return Strongswan(name, settings)
             case Pkcs11Feed():
                 from handfast_hub.feeds.pkcs11 import Pkcs11
 

@@ -8,6 +8,7 @@ about the trunk, nor about another feed. Both hubs have the same epoch, so they 
 without a word; hence the feed's name and kind have to be the same at both.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from handfast.core.cbor import encode_sequence
@@ -30,10 +31,24 @@ class FeedKey:
     name: bytes
     key: bytes = field(repr=False)
 
-    @property
-    def label(self) -> str:
-        """The epoch and the name as text: `17-0123456789abcdef`. Epochs count anew when both hubs restart."""
-        return f"{self.epoch}-{self.name.hex()}"
+    def label(self, feed: str) -> str:
+        """`handfast-FEED-17-0123456789abcdef`: what others call the key, the same at both hubs."""
+        return f"handfast-{feed}-{self.epoch}-{self.name.hex()}"
+
+
+def oldest_first(labels: Iterable[str], feed: str, used: Iterable[str]) -> list[str]:
+    """Those of `labels` that are keys of `feed`: by epoch, and behind them what this process has `used`.
+
+    Epochs count anew when both hubs restart, so a number tells nothing about the run before.
+    """
+    prefix, order = f"handfast-{feed}-", {label: place for place, label in enumerate(used)}
+    found = []
+    for label in labels:
+        epoch, _, name = label.removeprefix(prefix).partition("-")
+        # One feed's name may begin another's.
+        if label.startswith(prefix) and epoch.isdecimal() and len(name) == 2 * NAME_LENGTH:
+            found.append(label)
+    return sorted(found, key=lambda label: (order.get(label, -1), int(label.rsplit("-", 2)[1])))
 
 
 def derive_key(

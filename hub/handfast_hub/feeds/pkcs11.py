@@ -16,7 +16,7 @@ from pkcs11 import Attribute, KeyType, ObjectClass
 from pkcs11 import exceptions as faults
 
 from handfast_hub.feeds.feeder import FeedError
-from handfast_hub.feeds.keys import FeedKey
+from handfast_hub.feeds.keys import FeedKey, oldest_first
 from handfast_hub.feeds.settings import Pkcs11Feed
 
 # A login holds for the whole process (PKCS#11 v3.1 section 5.6.8), so one feed after the other.
@@ -41,7 +41,7 @@ class Pkcs11:
     def __init__(self, name: str, settings: Pkcs11Feed) -> None:
         """`name` is the feed's."""
         self._settings = settings
-        self._prefix = f"handfast-{name}-"
+        self._name = name
         # Labels of what this process imported, oldest first; what is in the token beside is older.
         self._imported: list[str] = []
 
@@ -63,7 +63,7 @@ class Pkcs11:
 
     def _import(self, key: FeedKey, session: pkcs11.Session) -> None:
         kind, uses = _TYPES[self._settings.key_type]
-        label = self._prefix + key.label
+        label = key.label(self._name)
         template = {
             Attribute.CLASS: ObjectClass.SECRET_KEY,
             Attribute.KEY_TYPE: kind,
@@ -76,24 +76,22 @@ class Pkcs11:
             Attribute.VALUE: key.key,
             **dict.fromkeys(uses, True),
         }
-        if label not in self._labels(session):
+        if label not in self._objects(session):
             session.create_object(template)
         if label not in self._imported:
             self._imported.append(label)
         self._destroy(session, self._settings.keep)
 
     def _destroy(self, session: pkcs11.Session, keep: int) -> None:
-        found = self._labels(session)
-        older = sorted((label for label in found if label not in self._imported), key=_epoch)
-        self._imported = [label for label in self._imported if label in found]
-        in_order = older + self._imported
-        for label in in_order[: max(0, len(in_order) - keep)]:
+        found = self._objects(session)
+        labels = oldest_first(found, self._name, self._imported)
+        for label in labels[: max(0, len(labels) - keep)]:
             found[label].destroy()
+        self._imported = [label for label in self._imported if label in labels[-keep:]] if keep else []
 
-    def _labels(self, session: pkcs11.Session) -> dict[str, pkcs11.Object]:
+    def _objects(self, session: pkcs11.Session) -> dict[str, pkcs11.SecretKey]:
         keys = session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY})
-        found = {key.label: key for key in keys if isinstance(key, pkcs11.SecretKey)}
-        return {label: key for label, key in found.items() if _is_ours(label, self._prefix)}
+        return {key.label: key for key in keys if isinstance(key, pkcs11.SecretKey)}
 
     async def _in_thread(self, work: Callable[[pkcs11.Session], None]) -> None:
         await asyncio.to_thread(self._with_session, work)
@@ -126,13 +124,3 @@ class Pkcs11:
         except faults.PKCS11Error as error:
             reason = type(error).__name__ if type(error) is not faults.PKCS11Error else str(error)
             raise FeedError(f"the token '{settings.token}' failed: {reason}") from None
-
-
-def _is_ours(label: str, prefix: str) -> bool:
-    """Whether a label is `prefix`, an epoch, a dash and a name: one feed's name may begin another's."""
-    epoch, dash, name = label.removeprefix(prefix).partition("-")
-    return label.startswith(prefix) and epoch.isdigit() and dash == "-" and len(name) == 16
-
-
-def _epoch(label: str) -> int:
-    return int(label.rsplit("-", 2)[1])

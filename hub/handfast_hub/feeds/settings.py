@@ -3,7 +3,7 @@
 import base64
 import binascii
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -44,6 +44,36 @@ class WireguardFeed(_Feed):
         return value
 
 
+class StrongswanFeed(_Feed):
+    """A feed to strongSwan: `[feed.NAME]` with kind = "strongswan"."""
+
+    kind: Literal["strongswan"]
+    """`strongswan`."""
+
+    role: Literal["initiator", "responder"]
+    """Which end opens the IKE_SA; the other hub's feed has the other role."""
+
+    connection: dict[str, Any]
+    """The connection, as swanctl.conf has it below `connections.NAME`: addresses, `local`, `remote`,
+    `children` with `local_ts` and `remote_ts`. The feed itself sets `ppk_id`, `ppk_required`, `unique` and
+    `start_action`, and drops what has no IKE_SA: the selectors must not cover the way of the trunk."""
+
+    socket: Path = Path("/var/run/charon.vici")
+    """The vici socket of charon."""
+
+    @field_validator("connection")
+    @classmethod
+    def _children(cls, value: dict[str, Any]) -> dict[str, Any]:
+        children = value.get("children")
+        tables = isinstance(children, dict) and all(isinstance(child, dict) for child in children.values())
+        if not children or not tables:
+            raise ValueError("expected at least one table in 'children'")
+        for name, child in children.items():
+            if not child.get("local_ts") or not child.get("remote_ts"):
+                raise ValueError(f"expected local_ts and remote_ts in the child '{name}'")
+        return value
+
+
 class Pkcs11Feed(_Feed):
     """A feed into a PKCS#11 token: `[feed.NAME]` with kind = "pkcs11"."""
 
@@ -66,5 +96,5 @@ class Pkcs11Feed(_Feed):
     """How many keys stay in the token; the oldest go first."""
 
 
-Feed = Annotated[WireguardFeed | Pkcs11Feed, Field(discriminator="kind")]
-KINDS: tuple[type[_Feed], ...] = (WireguardFeed, Pkcs11Feed)
+Feed = Annotated[WireguardFeed | StrongswanFeed | Pkcs11Feed, Field(discriminator="kind")]
+KINDS: tuple[type[_Feed], ...] = (WireguardFeed, StrongswanFeed, Pkcs11Feed)
