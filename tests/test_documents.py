@@ -28,6 +28,7 @@ FOR_OPERATORS = [
     *sorted((ROOT / "docs/runbooks").glob("*.md")),
     ROOT / "docs/brokers.md",
     ROOT / "docs/qkd.md",
+    ROOT / "docs/feeds.md",
 ]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -88,7 +88,7 @@ class Link:
     ) -> None:
         """`parties` by lane. `kme` None is a trunk without QKD: nothing that fails closed is ever sent.
         `deliver` takes class, data and degraded; `woken` hears that it may be worth sending again, `moved`
-        that what is on its way was lost with its carrier, `keyed` of every epoch that could have a QKD key."""
+        that what is on its way was lost with its carrier, `keyed` of epochs that may have a QKD key."""
         now = time.monotonic()
         self.name = name
         self.counts = Counts()
