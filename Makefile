@@ -19,8 +19,8 @@ $(VENV)/made:
 	@touch $@
 
 $(VENV)/run.stamp: $(VENV)/made pyproject.toml constraints.txt
-	@echo "installing handfast for a device and a hub"
-	@$(PIP) install --constraint constraints.txt --editable ".[device,hub]"
+	@echo "installing handfast for a device, a hub and a simulated quantum link"
+	@$(PIP) install --constraint constraints.txt --editable ".[device,hub,qkd]"
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/made pyproject.toml constraints.txt
@@ -35,7 +35,7 @@ $(STUBS)/stamp: $(VENV)/test.stamp
 	@$(PIP) install --constraint constraints.txt --no-deps --target $(STUBS) micropython-esp32-stubs micropython-stdlib-stubs
 	@touch $@
 
-demo: $(VENV)/run.stamp ## a hub, a broker and a fleet on this machine
+demo: $(VENV)/run.stamp ## a hub and its fleet; two hubs, a simulated quantum link and an eavesdropper
 	@$(RUN) examples/demo/run.py
 
 test: $(VENV)/test.stamp ## every test, MicroPython included

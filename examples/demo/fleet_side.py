@@ -1,4 +1,4 @@
-"""The demo's devices: a swarm over the real broker, and four that come to grief. Run by run.py."""
+"""The demo's devices: a swarm over the real broker, and four that come to grief. Run by both acts."""
 
 import asyncio
 import contextlib
@@ -57,12 +57,12 @@ class FleetSide:
         swarm = self._swarm
         return [] if swarm is None else [each.device for each in swarm.devices if each.device is not None]
 
-    async def telemetry(self, data: str) -> int:
-        """Let every device send `data`; how many could."""
+    async def send(self, data: str, channel: str = "telemetry") -> int:
+        """Let every device send `data` on a channel; how many could."""
         sent = 0
         for device in self._devices():
             try:
-                await device.send(data.encode())
+                await device.send(data.encode(), channel=channel)
                 sent += 1
             except (RefusedError, LocalError):
                 pass
@@ -158,7 +158,7 @@ async def main() -> None:
     side = FleetSide()
     asks = (
         side.onboard,
-        side.telemetry,
+        side.send,
         side.states,
         side.device,
         side.stuck_source,
@@ -167,7 +167,7 @@ async def main() -> None:
         side.replay,
     )
     try:
-        await serve({ask.__name__: ask for ask in asks})
+        await serve(asks)
     finally:
         await side.close()
 

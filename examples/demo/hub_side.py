@@ -1,4 +1,4 @@
-"""The demo's hub: registry, embedded broker and hub in one process. Run by run.py."""
+"""The demo's hub: registry, embedded broker and hub in one process. Run by fleet_act.py."""
 
 import asyncio
 import tempfile
@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wire import serve
+from wire import Command, serve
 
 from handfast.core.codes import encode_hub_code, encode_token
 from handfast.core.errors import Error
@@ -19,7 +19,7 @@ from handfast_hub.service import configure_logs
 from handfast_hub.transport import EmbeddedTransport
 
 CONFIGURATION = """
-name = "demo"
+name = "{name}"
 [mqtt]
 port = 0
 [log]
@@ -30,21 +30,22 @@ level = "error"
 class HubSide:
     """What the narrator may ask of the hub."""
 
-    def __init__(self, folder: Path) -> None:
-        file = folder / "hub.toml"
-        file.write_text(CONFIGURATION, encoding="utf-8")
-        self._config = load_config(file)
-        create_hub(self._config)
-        configure_logs(self._config)
-        self._hub = Hub(self._config)
+    def __init__(self, folder: Path, name: str = "demo") -> None:
+        self._file = folder / "hub.toml"
+        self._file.write_text(CONFIGURATION.format(name=name), encoding="utf-8")
+        config = load_config(self._file)
+        hub_id = create_hub(config)
+        configure_logs(config)
+        self._hub = Hub(config)
+        self._code = encode_hub_code(self._hub.crypto, hub_id)
         self._heard: dict[bytes, list[bytes]] = {}
-        self._reader: asyncio.Task[None] | None = None
+        self._readers: list[asyncio.Task[None]] = []
 
     async def start(self) -> dict[str, Any]:
         """Start; where the broker listens, and the hub code."""
         await self._hub.start()
-        self._reader = asyncio.create_task(self._read())
-        return {"port": self._broker.port, "code": encode_hub_code(self._hub.crypto, self._hub.hub_id)}
+        self._readers.append(asyncio.create_task(self._read()))
+        return {"port": self._broker.port, "code": self._code}
 
     @property
     def _broker(self) -> Any:
@@ -101,30 +102,33 @@ class HubSide:
 
     async def close(self) -> None:
         """Stop the hub."""
-        if self._reader is not None:
-            self._reader.cancel()
+        for reader in self._readers:
+            reader.cancel()
         await self._hub.close()
+
+    async def obey(self, *more: Command) -> None:
+        """Do what the narrator asks, then stop."""
+        asks = (
+            self.start,
+            self.tokens,
+            self.heard,
+            self.readings,
+            self.command,
+            self.revoke,
+            self.refused_records,
+            self.shut_gates,
+            self.drop_everybody,
+        )
+        try:
+            await serve(asks + more)
+        finally:
+            await self.close()
 
 
 async def main() -> None:
     """Serve the narrator, then stop."""
     with tempfile.TemporaryDirectory(prefix="handfast-demo-") as folder:
-        side = HubSide(Path(folder))
-        asks = (
-            side.start,
-            side.tokens,
-            side.heard,
-            side.readings,
-            side.command,
-            side.revoke,
-            side.refused_records,
-            side.shut_gates,
-            side.drop_everybody,
-        )
-        try:
-            await serve({ask.__name__: ask for ask in asks})
-        finally:
-            await side.close()
+        await HubSide(Path(folder)).obey()
 
 
 if __name__ == "__main__":
