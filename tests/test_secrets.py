@@ -42,6 +42,7 @@ OPEN = {
     ("TokenInfo", "state"),
     ("CommandInfo", "state"),
     ("Control", "value"),
+    ("ControlPacket", "state"),
     # Values of our own types, which are hidden themselves.
     ("Pending", "key"),
 }
