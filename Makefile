@@ -40,7 +40,7 @@ demo: $(VENV)/run.stamp ## a hub and its fleet; two hubs, a simulated quantum li
 
 test: $(VENV)/test.stamp ## every test, MicroPython included
 	@tests/machine_setup.sh
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/test.stamp $(STUBS)/stamp ## lint, formatting, types, and that every chip family can compile the shared files
 	@$(RUN) -m ruff check $(PRESENT)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import mosquitto
 import psutil
 from child import Answer, Child
+from free_ports import free_port
 
 from handfast.core.codes import b32encode, decode_hub_code, encode_hub_code, encode_token
 from handfast_cpython.crypto import Crypto
@@ -142,7 +143,7 @@ def run(broker: str, back_end: str, plan: Plan, tls: Child | None = None) -> Sce
 
 def _install(folder: Path, back_end: str, count: int) -> tuple[str, list[str]]:
     """A new hub with `count` tokens: (hub code, tokens)."""
-    port = mosquitto.free_port()
+    port = free_port()
     (folder / "hub.toml").write_text(CONFIG.format(broker="embedded", port=port, login=""))
     config, crypto = load_config(folder / "hub.toml"), Crypto(back_end)
     thumbprint = create_hub(config, crypto)

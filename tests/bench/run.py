@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "e2e"))
+sys.path += [str(Path(__file__).resolve().parents[1] / folder) for folder in ("e2e", "")]
 
 import mosquitto
 import onboarding

@@ -16,7 +16,7 @@ from typing import Any
 
 import emulator
 from emulated_board import image
-from mosquitto import free_port
+from free_ports import free_port
 from processes import PATIENCE, environment
 
 from handfast_cpython.raw_repl import RawRepl

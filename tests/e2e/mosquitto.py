@@ -19,6 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from free_ports import free_port
 
 from handfast_hub.mqtt import mosquitto as files
 
@@ -81,14 +82,6 @@ def running(folder: Path, hub: str = HUB, tls: files.ServerTls | None = None) ->
         yield broker
     finally:
         broker.stop()
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody used a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def make_certificates(folder: Path, name: str = "localhost") -> tuple[Path, files.ServerTls]:

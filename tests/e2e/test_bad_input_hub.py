@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from commands import SETPRIV, Command, ended, handfast, handfast_hub, until
 from disks import Disk, small_disk
-from mosquitto import free_port, make_certificates, needs_mosquitto, running
+from free_ports import free_port
+from mosquitto import make_certificates, needs_mosquitto, running
 from processes import HubProcess
 
 from handfast_cpython.terminal import ENTROPY_ALARM, FAILED, REFUSED, UNREACHABLE, USAGE

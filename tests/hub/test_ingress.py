@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mosquitto
 import pytest
+from free_ports import free_port
 from mosquitto import needs_mosquitto
 from scripted_broker import scripted
 
@@ -169,7 +170,7 @@ async def test_a_wrong_password_is_said(tmp_path: Path) -> None:
 
 
 async def test_an_absent_broker_is_said_and_start_may_be_called_again() -> None:
-    ingress = MqttIngress("127.0.0.1", mosquitto.free_port(), client_id="hub")
+    ingress = MqttIngress("127.0.0.1", free_port(), client_id="hub")
     for _ in range(2):
         with pytest.raises(LinkClosed, match="should accept a connection but did not"):
             await ingress.start(FILTERS, Inbox())

@@ -3,11 +3,12 @@ own."""
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+
+from free_ports import free_ports
 
 from handfast_hub.trunk.kme import KmeClient
 from handfast_hub.trunk.used_keys import UsedKeys
@@ -65,15 +66,6 @@ node = "vienna"
 [[consumer_link]]
 consumers = ["hub-berlin", "hub-vienna"]
 """
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def installed(

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installation import TEMPLATE, free_ports, installed
+from free_ports import free_ports
+from installation import TEMPLATE, installed
 from typer.testing import CliRunner
 
 from handfast_kme.apply import carry_out, plan

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+
+from free_ports import free_port
 
 from handfast.core.codes import encode_hub_code
 from handfast.testing import FakeClock
@@ -17,13 +18,6 @@ from handfast_hub.trunk.trunks import encode_secret
 
 # Far more than anything here takes: what never happens must end too.
 PATIENCE = 120.0
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def made(folder: Path, name: str) -> str:
