@@ -12,9 +12,13 @@ from shaken_path import ShakenPath
 from two_hubs import arrivals, free_port, running, two_hubs, until, up
 from typer.testing import CliRunner
 
+from handfast.core.errors import LocalError
 from handfast_cpython.swarm import Swarm
 from handfast_hub.cli import app
 from handfast_hub.hub import Hub
+from handfast_hub.trunk.link import UNPROVEN_LIMIT
+from handfast_hub.trunk.quic import dial_quic
+from handfast_hub.trunk.settings import Address, address
 
 
 async def test_readings_cross_in_quic_datagrams(tmp_path: Path) -> None:
@@ -110,6 +114,85 @@ async def test_a_path_that_goes_dark_is_left_and_taken_again_when_it_is_well(tmp
         await send(50)
         await until(crossed)
         assert sorted(await arrivals(vienna)) == sorted(sent)
+
+
+async def test_a_hub_that_was_killed_and_started_anew_is_dialled_anew(tmp_path: Path) -> None:
+    between = free_port()
+    configs = two_hubs(tmp_path, schemes=("quic",), dialled=lambda *_: between)
+    async with shaken(configs[0].bridge.quic_port, between) as relay, running(configs[1]) as vienna:
+        async with running(configs[0]) as berlin:
+            await until(lambda: used(vienna) == "quic" and well(vienna) == 1)
+            # It dies without a word to anybody.
+            relay.dark = True
+        async with running(configs[0]) as berlin:
+            relay.dark = False
+            async with Swarm(devices=1, hub=berlin, clock=berlin.fake_clock, seed=3) as fleet:
+                await fleet.onboard(within=60)
+                await fleet.devices[0].device.send(b"back")
+
+                async def crossed() -> bool:
+                    return await arrivals(vienna) == [b"back"]
+
+                await until(crossed)
+
+
+async def test_strangers_at_the_quic_port_who_name_our_peer_take_nothing_away(tmp_path: Path) -> None:
+    configs = two_hubs(tmp_path, schemes=("quic",))
+    port = configs[0].bridge.quic_port
+    async with running(configs[0]) as berlin, running(configs[1]) as vienna:
+        await until(lambda: used(berlin) == "quic" and well(berlin) == 1)
+        strangers = []
+        for number in range(12):
+            strangers.append(await dial_quic("127.0.0.1", port, vienna.hub_id[:8]))
+            strangers[-1].send(
+                [bytes([0x12]) + bytes(100), bytes([0x10]) + bytes(60), b"\x01", b"", b"\xf0" * 30]
+            )
+        await until(lambda: sum(not path["proven"] for path in paths(berlin)) <= UNPROVEN_LIMIT)
+        async with Swarm(devices=1, hub=berlin, clock=berlin.fake_clock, seed=5) as fleet:
+            await fleet.onboard(within=60)
+            await fleet.devices[0].device.send(b"still here")
+
+            async def crossed() -> bool:
+                return await arrivals(vienna) == [b"still here"]
+
+            await until(crossed)
+        for stranger in strangers:
+            await stranger.close()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('""', ()),
+        ('"vienna:7301"', (Address("tcp", "vienna", 7301),)),
+        ('"quic://[::1]:7301"', (Address("quic", "::1", 7301),)),
+        ('["quic://a:1", "tcp://b:2"]', (Address("quic", "a", 1), Address("tcp", "b", 2))),
+    ],
+)
+def test_an_address_or_a_list_of_them_is_read(
+    tmp_path: Path, written: str, read: tuple[Address, ...]
+) -> None:
+    config = two_hubs(tmp_path, lambda name, peer: f"connect = {written}\n" if name == "berlin" else "")[0]
+    assert tuple(map(address, config.trunk["vienna"].connect)) == read
+
+
+@pytest.mark.parametrize(
+    "written", ['"vienna"', '"udp://a:1"', '"quic://:1"', '"quic://a:0"', '"quic://a:70000"']
+)
+def test_an_address_that_is_none_is_said_in_one_sentence(tmp_path: Path, written: str) -> None:
+    with pytest.raises(LocalError, match="expected quic://HOST:PORT or tcp://HOST:PORT, not"):
+        two_hubs(tmp_path, lambda name, peer: f"connect = {written}\n" if name == "berlin" else "")
+
+
+async def test_quic_without_its_library_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = two_hubs(tmp_path, schemes=("quic",))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for config in configs:
+        with pytest.raises(LocalError, match=r"needs aioquic: install handfast\[hub,quic\]"):
+            async with running(config):
+                pass
 
 
 async def told(folder: Path, scheme: str, row: str) -> bool:

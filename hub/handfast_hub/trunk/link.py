@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from handfast.core.errors import DecodeError, Error, LinkClosed, LinkError, RefusedError
+from handfast.core.errors import DecodeError, Error, LinkClosed, LinkError, PeerError, RefusedError
 from handfast_hub.trunk.carrier import Carrier
 from handfast_hub.trunk.initiator import Initiator
 from handfast_hub.trunk.lane import (
@@ -183,7 +183,10 @@ class Link:
         if authentic:
             self._paths.heard(path, not beats, time.monotonic())
         for beat in beats:
-            self._attempt(partial(self._paths.beat, path, beat.packet, time.monotonic()))
+            try:
+                self._paths.beat(path, beat.packet, time.monotonic())
+            except PeerError:
+                self.counts.refused += 1
         for event in events:
             self._do(lane, event)
         self._flush()

@@ -24,7 +24,9 @@ from handfast_hub.trunk.carrier import Carrier
 # each fall up to the longest, and begins anew when the carrier has served for ten times as long.
 RETURN_AFTER = 5.0
 RETURN_LONGEST = 80.0
-# A proven carrier that was not Up for so long is closed; the hub that dials makes a new one then.
+# A proven carrier that was not Up for so long is closed; the hub that dials makes a new one then, and
+# sooner while it has no other: the other hub may have been killed, and know nothing of this one.
+STALE_ALONE = 5.0
 STALE_DIALLED = 10.0
 STALE_CALLED = 30.0
 
@@ -52,13 +54,6 @@ class Path:
     def up(self) -> bool:
         """Whether its BFD session is Up."""
         return self.session is not None and self.session.state is State.UP
-
-    @property
-    def stale_at(self) -> float:
-        """When it is given up, unless it is Up again by then."""
-        if self.session is None or self.up:
-            return inf
-        return self.since + (STALE_CALLED if self.rank is None else STALE_DIALLED)
 
     @property
     def state(self) -> str:
@@ -135,7 +130,7 @@ class Paths:
     def timer(self) -> float:
         """When to call `handle_timer`; infinity when nothing will be due."""
         times = [path.session.timer() for path in self._paths if path.session is not None]
-        times += [path.stale_at for path in self._paths]
+        times += [self._stale_at(path) for path in self._paths]
         times += [path.since + self._patience.get(path.rank, 0.0) for path in self._better()]
         return min(times, default=inf)
 
@@ -146,7 +141,7 @@ class Paths:
                 path.session.handle_timer(now)
                 self._note(path, now)
         self._choose(now)
-        return [path for path in self._paths if now >= path.stale_at]
+        return [path for path in self._paths if now >= self._stale_at(path)]
 
     # Inside -----------------------------------------------------------------------------------
 
@@ -162,6 +157,14 @@ class Paths:
         longer = RETURN_AFTER if served >= 10 * before else 2 * before
         self._patience[path.rank] = min(longer, RETURN_LONGEST)
         path.since, path.fallen = now, True
+
+    def _stale_at(self, path: Path) -> float:
+        """When a carrier is given up, unless it is Up by then."""
+        if path.session is None or path.up:
+            return inf
+        if path.rank is None:
+            return path.since + STALE_CALLED
+        return path.since + (STALE_DIALLED if any(other.up for other in self._paths) else STALE_ALONE)
 
     def _better(self) -> list[Path]:
         """Carriers that are Up and preferred to the one in use."""

@@ -6,6 +6,7 @@ await trunks.start()
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,7 +15,7 @@ import structlog
 
 from handfast.core.codes import b32decode, b32encode, decode_hub_code
 from handfast.core.constants import KID_LENGTH
-from handfast.core.errors import DecodeError, Error, LinkClosed, LinkError, LocalError
+from handfast.core.errors import DecodeError, Error, LinkError, LocalError
 from handfast.core.plaintexts import Response
 from handfast.ports import Crypto
 from handfast_hub.config import HubConfig
@@ -74,6 +75,7 @@ class Trunks:
         if self._trunks and not config.retention.readings:
             raise LocalError("bridging needs readings to be kept: set retention.readings above 0")
         self._ports: list[Port] = []
+        _check_quic(config)
         self._greetings = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -265,23 +267,28 @@ def _path_status(path: Path, used: bool) -> dict[str, object]:
     }
 
 
+def _check_quic(config: HubConfig) -> None:
+    """LocalError when QUIC is wanted, and is not installed."""
+    dialled = [address(text) for trunk in config.trunk.values() for text in trunk.connect]
+    if config.bridge.quic_port or any(to.scheme == "quic" for to in dialled):
+        for name in ("aioquic", "raptorq"):
+            if importlib.util.find_spec(name) is None:
+                raise LocalError(f"a trunk over QUIC needs {name}: install handfast[hub,quic]")
+
+
 async def _dial(to: Address, kid: bytes) -> Carrier:
     """A carrier to another hub, greeted."""
     if to.scheme == "tcp":
         return await dial_tcp(to.host, to.port, kid)
-    try:
-        # Only hubs with QUIC need its library.
-        from handfast_hub.trunk.quic import dial_quic
-    except ModuleNotFoundError as error:
-        raise LinkClosed(f"a trunk over QUIC needs {error.name}: install handfast[hub,quic]") from None
+    # Only hubs with QUIC have its library.
+    from handfast_hub.trunk.quic import dial_quic
+
     return await dial_quic(to.host, to.port, kid)
 
 
 async def _listen_quic(host: str, port: int, called: Called) -> Port:
-    try:
-        from handfast_hub.trunk.quic_port import listen_quic
-    except ModuleNotFoundError as error:
-        raise LinkClosed(f"quic_port needs {error.name}: install handfast[hub,quic]") from None
+    from handfast_hub.trunk.quic_port import listen_quic
+
     return await listen_quic(host, port, called)
 
 
