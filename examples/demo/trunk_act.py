@@ -75,7 +75,7 @@ async def _tell(story: Story, cast: Cast) -> None:
     async def light() -> str:
         console.print("  $ handfast-kme serve network.toml")
         await cast.qkd.call("serve")
-        return "open" if await eventually(cast.secret_open, True) else "closed"
+        return "secret open" if await eventually(cast.secret_open, True) else "secret closed"
 
     async def turn(dial: float, expected: str) -> object:
         attack = "intercept" if dial else "none"
@@ -97,19 +97,19 @@ async def _tell(story: Story, cast: Cast) -> None:
         await cast.hush()
         return await eventually(cast.missing, 0)
 
-    await story.step("two hubs meet, devices onboard", f"{DEVICES} onboard, trunk up", meet())
+    await story.step("hubs meet, devices onboard", f"{DEVICES} onboard, trunk up", meet())
     async with _meanwhile(cast.talk(), _narrate(cast)):
         await story.step("there is no quantum key yet", WAITS, classes(WAITS))
-        await story.step("the simulated link makes keys, secret", "open", light())
-        await story.step("what waited goes, all else too", GOES, classes(GOES))
+        await story.step("the simulated link makes keys", "secret open", light())
+        await story.step("what waited goes too", GOES, classes(GOES))
         await story.step("Eve listens to a tenth of the light", "warn", turn(0.1, "warn"))
         await story.step("a warning changes nothing", GOES, classes(GOES))
         await story.step("Eve listens to three tenths", "alarm", turn(0.3, "alarm"))
         await story.step("keys that she may know", "void, secret closed", void())
         await story.step("what goes on under alarm", WAITS, classes(WAITS))
         await story.step("Vienna commands a device of Berlin", "done", cast.order())
-        await story.step("Eve is gone, the link", "clear", gone())
-        await story.step("what waited goes, all else too", GOES, classes(GOES))
+        await story.step("Eve is gone", "clear", gone())
+        await story.step("what waited goes too", GOES, classes(GOES))
         await story.step("readings that never came", 0, everything())
         await story.step("readings that came twice", 0, cast.repeated())
         await story.step("secret ones without a quantum key", 0, cast.betrayed())

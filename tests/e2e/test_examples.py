@@ -5,16 +5,15 @@ import contextlib
 import json
 import os
 import signal
-import sys
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 from build_unix_port import BuildError, unix_port
-from processes import PATIENCE, ROOT, HubProcess, environment, eventually
+from processes import PATIENCE, ROOT, HubProcess, eventually
+from programs import Program, python
 
 from handfast.core import topics
 from handfast_cpython.mqtt import MqttLink
@@ -22,62 +21,6 @@ from handfast_hub.registry.operator import NewCommand
 
 EXAMPLES = ROOT / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))
-
-
-class Program:
-    """One process; `lines` are what it has said, on both outputs."""
-
-    def __init__(self, *command: object, **more: str) -> None:
-        self.lines: list[str] = []
-        self._command = [str(word) for word in command]
-        self._environment = {**environment(), **more}
-        self._bell = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        self.process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=self._environment,
-        )
-        self._reader = asyncio.create_task(self._read())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        await self.ended()
-
-    async def _read(self) -> None:
-        assert self.process.stdout is not None
-        while line := await self.process.stdout.readline():
-            self.lines.append(line.decode(errors="replace").strip())
-            self._bell.set()
-        self._bell.set()
-
-    async def said(self, beginning: str) -> str:
-        """What follows `beginning` on a line that it says, now or soon."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                for line in self.lines:
-                    if line.startswith(beginning):
-                        return line[len(beginning) :].strip()
-                assert not self._reader.done(), self.lines
-                self._bell.clear()
-                await self._bell.wait()
-
-    async def ended(self) -> int:
-        """Its exit code."""
-        async with asyncio.timeout(PATIENCE):
-            await self._reader
-            return await self.process.wait()
-
-
-def python(*words: object) -> Program:
-    return Program(sys.executable, *words)
 
 
 async def typed(*words: object) -> str:
@@ -150,7 +93,7 @@ def hub(tmp_path: Path) -> HubProcess:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_an_example_is_one_short_file_that_begins_with_what_it_is(file: Path) -> None:
     lines = file.read_text().splitlines()
-    assert len(lines) < 60
+    assert len(lines) < 80
     assert lines[0].startswith('"""') and len(lines[0]) > 40
     assert f"{file.name}" in "\n".join(lines[:20]), "its docstring says how it is run"
 
@@ -186,6 +129,43 @@ async def test_a_hub_program_switches_on_the_fan_behind_a_gateway(hub: HubProces
         program.process.send_signal(signal.SIGINT)
         assert await program.ended() == 0, program.lines
         assert not any("Traceback" in line for line in program.lines + gateway.lines)
+
+
+async def test_a_program_at_one_end_of_a_trunk_commands_a_device_at_the_other(tmp_path: Path) -> None:
+    berlin, vienna = (HubProcess(tmp_path / name) for name in ("berlin", "vienna"))
+    pairing = tmp_path / "pairing"
+    await typed("-m", "handfast_hub.cli", "trunk", "pair", pairing)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for hub, peer, ours, theirs in (
+        (berlin, vienna, f"[bridge]\nport = {port}\n", "[trunk.vienna]\ncommands = true\n"),
+        (vienna, berlin, "", f'[trunk.berlin]\nconnect = "tcp://127.0.0.1:{port}"\n'),
+    ):
+        lines = f'\n{ours}{theirs}hub = "{peer.code}"\nsecret_file = "{pairing}"\n'
+        hub.file.write_text(hub.file.read_text() + lines)
+    with berlin:
+        berlin.start()
+        await set_up(berlin, tmp_path / "gateway", berlin.address)
+        async with (
+            python(EXAMPLES / "cpython_gateway.py", tmp_path / "gateway", berlin.address, 0) as gateway,
+            python(EXAMPLES / "two_hubs_trunk.py", vienna.file) as program,
+        ):
+            # Nobody makes quantum keys here.
+            await program.said("trunk berlin is up, secret waits")
+            port = int((await gateway.said("gateway")).split()[-1])
+            reader, sensor = await asyncio.open_connection("127.0.0.1", port)
+            sensor.write(b"21.5\n31.5\n")
+            assert await asyncio.wait_for(reader.readline(), PATIENCE) == b"fan on\n"
+            assert await program.said("test answered:") == "sent to 1 sensors"
+            said = [line for line in program.lines if line.startswith("test says")]
+            assert said == ["test says (normal, degraded): 21.5", "test says (normal, degraded): 31.5"]
+            sensor.close()
+            berlin.kill()
+            await program.said("trunk berlin is down")
+            program.process.send_signal(signal.SIGINT)
+            assert await program.ended() == 0, program.lines
+            assert not any("Traceback" in line for line in program.lines)
 
 
 async def test_a_link_of_ones_own_carries_a_device_through_a_relay(hub: HubProcess, tmp_path: Path) -> None:
