@@ -8,6 +8,7 @@ trunk   two hubs, a SIMULATED quantum link between them, and an eavesdropper on 
 Exit code 0 only when every step went as it should. Ctrl-C ends every process that was started.
 """
 
+import argparse
 import asyncio
 import sys
 
@@ -23,11 +24,20 @@ async def main(names: list[str]) -> int:
     return 0 if all(good) else 1
 
 
+def wanted() -> list[str]:
+    """The acts that the command line names, or all."""
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="run.py", description=__doc__, formatter_class=plain)
+    parser.add_argument("acts", metavar="ACT", nargs="*", help=" or ".join(ACTS))
+    names: list[str] = parser.parse_args().acts or list(ACTS)
+    unknown = [name for name in names if name not in ACTS]
+    if unknown:
+        parser.error(f"there is no act {unknown[0]!r}; there are {', '.join(ACTS)}")
+    return names
+
+
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or list(ACTS)
-    if not set(wanted) <= set(ACTS):
-        sys.exit((__doc__ or "").strip())
     try:
-        sys.exit(asyncio.run(main(wanted)))
+        sys.exit(asyncio.run(main(wanted())))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -58,5 +58,8 @@ async def test_when_the_narrator_ends_no_process_stays(number: int, code: int, t
 
 async def test_an_act_that_does_not_exist_is_answered_with_those_that_do() -> None:
     async with python(DEMO, "opera") as demo:
-        assert await demo.ended() == 1
-    assert any("[fleet] [trunk]" in line for line in demo.lines)
+        assert await demo.ended() == 2
+    assert demo.lines[-1].endswith("there is no act 'opera'; there are fleet, trunk")
+    async with python(DEMO, "--help") as demo:
+        assert await demo.ended() == 0
+    assert any("SIMULATED" in line for line in demo.lines)
