@@ -81,7 +81,7 @@ async def fed_hubs(folder: Path, feed: Callable[[str], str]) -> AsyncIterator[Fe
 
         async def stored() -> bool:
             with contextlib.suppress(KmeUnreachable):
-                return (await probe.status("hub-vienna")).stored_key_count > 50
+                return (await probe.status("hub-vienna")).stored_key_count >= 16
             return False
 
         await eventually(stored)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,10 +11,12 @@ from two_hubs import until
 from handfast.core.codes import b32encode
 from handfast_cpython import Crypto
 from handfast_hub.feeds import feeder as feeder_module
+from handfast_hub.feeds import worker as worker_module
 from handfast_hub.feeds.feeder import Feeder, FeedError
 from handfast_hub.feeds.feeds import Feeds
 from handfast_hub.feeds.keys import FeedKey, derive_key
 from handfast_hub.feeds.settings import WireguardFeed
+from handfast_hub.feeds.worker import Worker
 from handfast_hub.trunk.lane import Established, Suspect
 
 EXPORTER = bytes(range(48))
@@ -120,6 +123,46 @@ async def test_a_newer_key_ends_the_attempts_with_an_older_one(monkeypatch: pyte
         await state(feeder, "failing")
         feeder.offer(key(2))
         await consumer.until("prepare", "put 1", "put 2")
+
+
+async def test_a_consumer_is_looked_after_between_keys_and_that_hides_no_key_that_was_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feeder_module, "LOOK_SECONDS", 0.02)
+    consumer = Listed(*[FeedError("no room")] * 3)
+    async with feeding(consumer) as feeder:
+        await until(lambda: consumer.asked.count("prepare") >= 3)
+        feeder.offer(key(1))
+        await until(lambda: consumer.asked.count("put 1") == 3)
+        looked = consumer.asked.count("prepare")
+        await until(lambda: consumer.asked.count("prepare") >= looked + 2)
+        assert (feeder.status()["state"], feeder.status()["reason"]) == ("failing", "no room")
+        feeder.offer(key(2))
+        await state(feeder, "fed")
+
+
+async def test_a_library_that_never_comes_back_holds_up_one_thread_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_module, "PATIENCE", 0.02)
+    worker, released, came = Worker(), threading.Event(), threading.Event()
+    with pytest.raises(FeedError, match="did not come back within 0.02 seconds"):
+        await worker.do(released.wait)
+    with pytest.raises(FeedError, match="the call before has not come back yet"):
+        await worker.do(came.set)
+    assert not came.is_set()
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "key feed")
+    released.set()
+    monkeypatch.setattr(worker_module, "PATIENCE", 60.0)
+
+    async def done() -> bool:
+        with contextlib.suppress(FeedError):
+            await worker.do(came.set)
+        return came.is_set()
+
+    await until(done)
+    with pytest.raises(ZeroDivisionError):
+        await worker.do(lambda: 1 // 0)
 
 
 async def test_an_alarm_keeps_the_last_key_and_says_so() -> None:

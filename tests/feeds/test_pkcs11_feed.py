@@ -95,18 +95,18 @@ async def test_what_one_hub_s_token_seals_the_other_s_opens_and_nobody_reads_the
     from pkcs11.mechanisms import GCMParams
 
     def feed(name: str) -> str:
-        return f'kind = "pkcs11"\nmodule = "{MODULE}"\ntoken = "{name}"\npin_file = "{tokens}"\nkeep = 3\n'
+        return f'kind = "pkcs11"\nmodule = "{MODULE}"\ntoken = "{name}"\npin_file = "{tokens}"\nkeep = 2\n'
 
     async with fed_hubs(tmp_path, feed) as fed:
         await fed.reach("fed")
         seen = set()
-        for _ in range(4):
+        for _ in range(3):
             await fed.rotate(1)
             seen.add(bytes.fromhex(fed.status("berlin")["key"]))
     with Looked("berlin") as berlin:
         held = berlin.keys()
         # Those before were destroyed; one more may have come while the hubs were stopped.
-        assert len(held) == 3
+        assert len(held) == 2
         assert len(seen - set(held)) >= 1
         gcm = GCMParams(bytes(12), b"head", 128)
         sealed = {
@@ -123,7 +123,7 @@ async def test_what_one_hub_s_token_seals_the_other_s_opens_and_nobody_reads_the
             for name, key in vienna.keys().items()
             if name in sealed
         ]
-    assert len(opened) >= 2
+    assert len(opened) >= 1
     assert set(opened) == {b"a reading"}
 
 

@@ -1,7 +1,10 @@
 """WireGuard takes the keys of a trunk: wireguard-go in two namespaces, two hubs, simulated QKD."""
 
 import asyncio
+import base64
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +87,30 @@ async def test_unequal_keys_make_no_handshake_and_equal_ones_do(ends: tuple[End,
     await asyncio.to_thread(pinging.stop)
     assert first.preshared == second.preshared
     assert first.place.answers(second.inside)
+
+
+async def test_no_key_stands_on_a_command_line(
+    ends: tuple[End, End], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = ends
+    listed, real = tmp_path / "listed", shutil.which("wg")
+    (tmp_path / "bin").mkdir()
+    listing = tmp_path / "bin" / "wg"
+    listing.write_text(f'#!/bin/sh\necho "$@" >> {listed}\nexec {real} "$@"\n')
+    listing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{listing.parent}:{os.environ['PATH']}")
+    feed = consumer(first, second)
+    await feed.prepare()
+    keys = [first.preshared]
+    await feed.put(KEY)
+    keys.append(first.preshared)
+    await feed.shut()
+    keys.append(first.preshared)
+    assert len(set(keys)) == 2
+    assert keys[1] == base64.b64encode(KEY.key).decode()
+    lines = listed.read_text()
+    assert lines.count("set") >= 3
+    assert not any(key in lines for key in keys)
 
 
 async def test_a_peer_without_a_key_gets_one_that_nobody_knows(ends: tuple[End, End]) -> None:

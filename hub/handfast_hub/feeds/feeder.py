@@ -7,6 +7,8 @@ the trunk nothing. Only the newest key waits; one that was overtaken is never ha
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -19,6 +21,8 @@ _LOG = structlog.get_logger("handfast.hub.feeds")
 
 # Between two attempts with one key, in seconds; then the next key is waited for. Closing goes on for ever.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+# How often a consumer is looked after between two keys, in seconds.
+LOOK_SECONDS = 30.0
 
 
 class FeedError(Error):
@@ -57,15 +61,19 @@ class Feeder:
         self._offered: FeedKey | None = None
         # Why the last key is no longer sound; "" when it is.
         self._unsound = ""
+        # When a key was offered last; the trunk may never have opened.
+        self._last = time.monotonic()
         self._told = asyncio.Event()
         self._used: tuple[int, str, float] | None = None
         self._closed = False
+        # The newest key was not taken, whatever the consumer answers meanwhile.
+        self._behind = False
         self._problem = ""
         self._ended = False
 
     def offer(self, key: FeedKey) -> None:
         """A new key, to use from now on."""
-        self._offered, self._unsound = key, ""
+        self._offered, self._unsound, self._last = key, "", time.monotonic()
         self._told.set()
 
     def distrust(self, reason: str) -> None:
@@ -100,43 +108,55 @@ class Feeder:
     async def run(self) -> None:
         """Feed, until cancelled or until the consumer says that another try would do harm."""
         try:
-            await self._insist(None)
+            await self._insist(self._look_after)
             while True:
-                await self._wait(self._fresh)
-                if not self._told.is_set() and not self._unsound:
+                ends = self._last + self._fresh
+                left = LOOK_SECONDS if self._unsound else ends - time.monotonic()
+                await self._wait(max(0.0, min(LOOK_SECONDS, left)))
+                told = self._told.is_set()
+                if not told and not self._unsound and time.monotonic() >= ends:
                     self.distrust(f"no new key for {self._fresh:g} seconds")
                 self._told.clear()
                 key, self._offered = self._offered, None
                 if key is not None:
-                    await self._insist(key)
+                    await self._insist(partial(self._put, key))
                 elif self._unsound and self.settings.without_qkd == "close" and not self._closed:
-                    await self._insist(None)
+                    await self._insist(self._shut, for_ever=True)
+                elif not told:
+                    await self._insist(self._look_after)
         except FeedError:
             self._ended = True
             _LOG.error("the feed has stopped", feed=self.name, reason=self._problem)
 
-    async def _insist(self, key: FeedKey | None) -> None:
+    async def _put(self, key: FeedKey) -> None:
+        self._behind = True
+        await self._consumer.put(key)
+        self._used, self._closed, self._behind = (key.epoch, key.name.hex(), time.time()), False, False
+        _LOG.info("key fed", feed=self.name, epoch=key.epoch, key=key.name.hex())
+
+    async def _shut(self) -> None:
+        await self._consumer.shut()
+        self._closed, self._behind = True, False
+        _LOG.warning("feed closed", feed=self.name, reason=self._unsound)
+
+    async def _look_after(self) -> None:
+        # Somebody may have set the consumer up anew, without any key.
+        await self._consumer.prepare()
+
+    async def _insist(self, work: Callable[[], Awaitable[None]], *, for_ever: bool = False) -> None:
         """Until it is done, or there is something newer to do; FeedError when it must not be tried again."""
         pauses = iter(PAUSES)
-        while not await self._tried(key):
-            pause = next(pauses, None)
+        while not await self._tried(work):
+            pause = next(pauses, PAUSES[-1] if for_ever else None)
             if pause is None:
-                # A key has a successor soon; what has to be closed must be closed.
-                if key is not None or not self._unsound:
-                    return
-                pause = PAUSES[-1]
+                return
             await self._wait(pause)
             if self._told.is_set():
                 return
 
-    async def _tried(self, key: FeedKey | None) -> bool:
+    async def _tried(self, work: Callable[[], Awaitable[None]]) -> bool:
         try:
-            if key is not None:
-                await self._consumer.put(key)
-            elif self._unsound:
-                await self._consumer.shut()
-            else:
-                await self._consumer.prepare()
+            await work()
         except FeedError as error:
             self._note(error.detail)
             if error.lasting:
@@ -146,13 +166,8 @@ class Feeder:
             # A fault of ours or of a library: its text may hold anything, so its kind has to do.
             self._note(f"{type(error).__name__} from the feed's consumer")
             return False
-        self._problem = ""
-        if key is not None:
-            self._used, self._closed = (key.epoch, key.name.hex(), time.time()), False
-            _LOG.info("key fed", feed=self.name, epoch=key.epoch, key=key.name.hex())
-        elif self._unsound:
-            self._closed = True
-            _LOG.warning("feed closed", feed=self.name, reason=self._unsound)
+        if not self._behind:
+            self._problem = ""
         return True
 
     def _note(self, problem: str) -> None:

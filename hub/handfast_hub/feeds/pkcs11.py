@@ -5,7 +5,6 @@ reads it, this hub neither. Its CKA_ID is the name of the key, the same at both 
 `handfast-FEED-EPOCH-NAME`. A program says by the CKA_ID which key it used.
 """
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pkcs11 import exceptions as faults
 from handfast_hub.feeds.feeder import FeedError
 from handfast_hub.feeds.keys import FeedKey, oldest_first
 from handfast_hub.feeds.settings import Pkcs11Feed
+from handfast_hub.feeds.worker import Worker
 
 # A login holds for the whole process (PKCS#11 v3.1 section 5.6.8), so one feed after the other.
 _ONE_AT_A_TIME = threading.Lock()
@@ -42,6 +42,7 @@ class Pkcs11:
         """`name` is the feed's."""
         self._settings = settings
         self._name = name
+        self._worker = Worker()
         # Labels of what this process imported, oldest first; what is in the token beside is older.
         self._imported: list[str] = []
 
@@ -94,7 +95,7 @@ class Pkcs11:
         return {key.label: key for key in keys if isinstance(key, pkcs11.SecretKey)}
 
     async def _in_thread(self, work: Callable[[pkcs11.Session], None]) -> None:
-        await asyncio.to_thread(self._with_session, work)
+        await self._worker.do(partial(self._with_session, work))
 
     def _with_session(self, work: Callable[[pkcs11.Session], None]) -> None:
         with _ONE_AT_A_TIME, self._session() as session:

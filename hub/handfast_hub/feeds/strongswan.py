@@ -9,7 +9,6 @@ Without an IKE_SA charon would let the traffic go in the clear, so the feed also
 children's selectors cover; the policies of an IKE_SA come before that.
 """
 
-import asyncio
 import contextlib
 import socket
 import time
@@ -22,6 +21,7 @@ import vici
 from handfast_hub.feeds.feeder import FeedError
 from handfast_hub.feeds.keys import FeedKey, oldest_first
 from handfast_hub.feeds.settings import StrongswanFeed
+from handfast_hub.feeds.worker import Worker
 
 # How long the other end may take to answer, and charon; the longer one in seconds.
 _INITIATE_SECONDS = 10
@@ -40,6 +40,7 @@ class Strongswan:
     def __init__(self, name: str, settings: StrongswanFeed) -> None:
         """`name` is the feed's."""
         self._name = name
+        self._worker = Worker()
         self._settings = settings
         self._loaded: list[str] = []
 
@@ -165,7 +166,7 @@ class Strongswan:
         }
 
     async def _in_thread(self, work: Callable[["vici.Session"], object]) -> None:
-        await asyncio.to_thread(self._with_session, work)
+        await self._worker.do(partial(self._with_session, work))
 
     def _with_session(self, work: Callable[["vici.Session"], object]) -> None:
         where = self._settings.socket
