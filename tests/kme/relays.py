@@ -3,17 +3,18 @@
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from installation import GOOD_OPTICS, free_ports, process, until
+from installation import GOOD_OPTICS, client, free_ports, process, running, until
 
 from handfast.core.errors import Error
 from handfast_hub.trunk.kme import KmeClient
 from handfast_hub.trunk.kme_answers import Key
 from handfast_kme.apply import carry_out, plan
 from handfast_kme.installed import Folder, first_one_time_keys
+from handfast_kme.kme import Kme
 from handfast_kme.network import Network, load_network
 from handfast_kme.store import Store
 
@@ -111,3 +112,27 @@ async def ready(kme: KmeClient, peer: str, least: int = 1) -> None:
         return False
 
     await until(enough)
+
+
+class World:
+    """KMEs in this process, their stores filled by hand."""
+
+    def __init__(
+        self, kmes: dict[str, Any], stack: contextlib.AsyncExitStack, make: Callable[..., KmeClient]
+    ) -> None:
+        self.kmes: dict[str, Kme] = kmes
+        self._stack, self._make = stack, make
+
+    async def sae(self, node: str) -> KmeClient:
+        return await self._stack.enter_async_context(self._make(f"sae-{node}"))
+
+    def cells(self, link: str) -> list[int]:
+        return [kme.store.count(link) for kme in self.kmes.values() if link in kme.links]
+
+
+@contextlib.asynccontextmanager
+async def world(folder: Path, *args: Any, keys: int = 60, **more: Any) -> AsyncIterator[World]:
+    network, _ = network_of(folder, *args, **more)
+    fill(network, keys)
+    async with running(network, line=False) as kmes, contextlib.AsyncExitStack() as stack:
+        yield World(kmes, stack, lambda sae: client(network, sae, folder / sae))

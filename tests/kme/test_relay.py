@@ -3,45 +3,19 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from installation import client, running, until
-from relays import DIAMOND, TWO, asked, fill, network_of, ready
+from installation import until
+from relays import DIAMOND, TWO, asked, network_of, ready, world
 
 from handfast.core.errors import AuthenticationError
-from handfast_hub.trunk.kme import KmeClient
 from handfast_hub.trunk.kme_answers import KeyNotFound, KeysUnavailable, KmeRefused
 from handfast_kme import link_states, relay
 from handfast_kme.alarms import Level
-from handfast_kme.kme import Kme
 from handfast_kme.messages import Unavailable
 from handfast_kme.network import NetworkError
 from handfast_kme.one_time_pad import TAG_KEY, cells_of, combined, seal, unseal
-
-
-class World:
-    def __init__(
-        self, kmes: dict[str, Any], stack: contextlib.AsyncExitStack, make: Callable[..., KmeClient]
-    ) -> None:
-        self.kmes: dict[str, Kme] = kmes
-        self._stack, self._make = stack, make
-
-    async def sae(self, node: str) -> KmeClient:
-        return await self._stack.enter_async_context(self._make(f"sae-{node}"))
-
-    def cells(self, link: str) -> list[int]:
-        return [kme.store.count(link) for kme in self.kmes.values() if link in kme.links]
-
-
-@contextlib.asynccontextmanager
-async def world(folder: Path, *args: Any, keys: int = 60, **more: Any) -> AsyncIterator[World]:
-    network, _ = network_of(folder, *args, **more)
-    fill(network, keys)
-    async with running(network, line=False) as kmes, contextlib.AsyncExitStack() as stack:
-        yield World(kmes, stack, lambda sae: client(network, sae, folder / sae))
 
 
 @pytest.fixture(autouse=True)

@@ -70,12 +70,13 @@ def status(context: typer.Context, json: Json = False) -> None:
                     f"{kind} {counts['acknowledged']}/{counts['sent']}"
                     for kind, counts in value["readings"].items()
                 ),
+                _keys(value.get("qkd_keys")),
                 when(at),
             )
         )
         # A hub of an older version has left no paths there.
         paths += [(name, *_path(path)) for path in value.get("paths", ()) if serving]
-    columns = ("trunk", "state", "epoch", "secret", "acknowledged/sent", "as of")
+    columns = ("trunk", "state", "epoch", "secret", "acknowledged/sent", "QKD keys", "as of")
     show_table(columns, rows, "no trunk was served yet; see [trunk.NAME] in 'handfast-hub config reference'")
     if rows:
         typer.echo()
@@ -94,6 +95,14 @@ def _path(path: dict[str, Any]) -> tuple[str, ...]:
         "-" if loss is None else f"{loss:.2%}",
         "-" if fec is None else "on" if fec else "off",
     )
+
+
+def _keys(supply: "dict[str, Any] | None") -> str:
+    """Keys at the KME, those held here, and what will become of them."""
+    if not supply or supply["stored"] is None:
+        return "-"
+    seen = ", seen by " + " ".join(printable(name) for name in supply["relays"]) if supply["relays"] else ""
+    return f"{supply['stored']} + {supply['reserve']} held, {supply['forecast']}{seen}"
 
 
 @app.command()

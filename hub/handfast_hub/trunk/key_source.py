@@ -1,37 +1,182 @@
-"""The QKD keys of one trunk, out of the KME of this end: new ones, and those that the other end named."""
+"""The QKD keys of one trunk, out of the KME of this end: new ones, those that the other end named, and a few
+in reserve.
 
+The initiator fetches keys ahead and names them to the other end, which fetches them too. So when either KME
+is down for some minutes both hubs still have keys that they share. A reserve is touched only then.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from handfast.core.errors import LocalError
+import structlog
+
+from handfast.core.errors import Error, LinkError, LocalError, PeerError
 from handfast_hub.trunk.epochs import KEY_LENGTH
 from handfast_hub.trunk.kme import KmeClient
+from handfast_hub.trunk.kme_answers import KeyNotFound, Status
+from handfast_hub.trunk.reserve import Reserve
 from handfast_hub.trunk.settings import Trunk
+from handfast_hub.trunk.supply import Supply
 from handfast_hub.trunk.used_keys import UsedKeys
 
+_LOG = structlog.get_logger("handfast.hub.trunk")
+
 _BITS = 8 * KEY_LENGTH
+# Seconds between two looks at the KME's status, at most; a trunk that rekeys faster looks as often.
+_LOOK = 15.0
 
 
 class KmeSource:
     """A `link.KeySource` over ETSI GS QKD 014."""
 
-    def __init__(self, client: KmeClient, peer_sae: str) -> None:
-        self._client = client
-        self._peer = peer_sae
+    def __init__(
+        self,
+        client: KmeClient,
+        peer_sae: str,
+        rekey: float,
+        reserve: int = 0,
+        disjoint_paths: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`reserve`: keys to hold for an outage. `disjoint_paths` 2 takes no key that a single relay saw."""
+        self._client, self._peer, self._clock = client, peer_sae, clock
+        # A vendor parameter (ETSI GS QKD 014 section 6.2): a KME that does not know it says so, in 400.
+        self._mandatory = [{"handfast_disjoint_paths": 2}] if disjoint_paths == 2 else []
+        self._reserve, self._supply = Reserve(reserve), Supply(rekey)
+        self._pause = min(_LOOK, rekey)
+        self._alarmed: set[str] = set()
+        self._last: Status | None = None
 
     async def enc_key(self) -> tuple[bytes, bytes]:
-        """A new key: its key_ID, 16 bytes, and 32 bytes. Errors: `kme_answers`."""
-        [key] = await self._client.enc_keys(self._peer, 1, _BITS)
-        return UUID(key.key_id).bytes, key.value
+        """A new key: its key_ID, 16 bytes, and 32 bytes; one in reserve when the KME is down or has none.
+        Errors: `kme_answers`."""
+        try:
+            [key] = await self._new(1)
+            return key
+        except LinkError as error:
+            if getattr(error, "reason", "") == "qber_alarm":
+                self.void()
+                raise
+            kept = self._reserve.take(self._clock())
+            if kept is None:
+                raise
+            _LOG.warning("a QKD key in reserve is used", left=len(self.ids()), reason=error.detail)
+            return kept
 
     async def dec_key(self, key_id: bytes) -> bytes:
         """The key that the other end was given under `key_id`, 32 bytes. Errors: `kme_answers`."""
-        [key] = await self._client.dec_keys(self._peer, [str(UUID(bytes=key_id))], _BITS)
-        return key.value
+        kept = self._reserve.pick(key_id, self._clock())
+        if kept is not None:
+            return kept
+        try:
+            return await self._named(key_id)
+        except KeyNotFound:
+            # It may have come into the reserve meanwhile.
+            kept = self._reserve.pick(key_id, self._clock())
+            if kept is None:
+                raise
+            return kept
+
+    async def top_up(self) -> list[bytes]:
+        """The initiator's end: fetch what the reserve lacks, unless the KME is poor; the key_IDs that are
+        held, for the other end."""
+        lacking = self._reserve.limit - len(self.ids())
+        if lacking > 0 and (self._supply.stored or 0) >= 2 * self._reserve.limit:
+            try:
+                for key_id, key in await self._new(lacking):
+                    self._reserve.put(key_id, key, self._clock())
+            except (LinkError, PeerError) as error:
+                _LOG.info("no QKD keys for the reserve", reason=error.detail)
+        return self.ids()
+
+    async def hold(self, key_ids: Sequence[bytes]) -> None:
+        """The responder's end: fetch the keys that the initiator holds, and forget those that it does not."""
+        mine = set(self.ids())
+        for key_id in mine - set(key_ids):
+            self._reserve.pick(key_id, self._clock())
+        for key_id in key_ids:
+            if self._reserve.limit and key_id not in mine:
+                try:
+                    self._reserve.put(key_id, await self._named(key_id), self._clock())
+                except (LinkError, PeerError) as error:
+                    _LOG.info("a QKD key of the reserve is not here", reason=error.detail)
+                    if isinstance(error, LinkError):
+                        return
+
+    def ids(self) -> list[bytes]:
+        """The key_IDs in reserve, at most 16 bytes each."""
+        return self._reserve.ids(self._clock())
+
+    def void(self) -> None:
+        """The keys in reserve may be known to somebody."""
+        self._reserve.void()
+
+    async def watch(self, alarm: Callable[[], None]) -> None:
+        """Look at the KME's status again and again: `alarm` is called when a QKD link begins to be in alarm,
+        and the log says once when keys run low. Until cancelled."""
+        while True:
+            try:
+                self._saw(await self._client.status(self._peer), alarm)
+            except Error as error:
+                _LOG.debug("the KME says nothing of its keys", reason=error.detail)
+            await asyncio.sleep(self._pause)
+
+    def supply(self) -> dict[str, object]:
+        """What `handfast-hub trunk status` shows of the keys."""
+        held = len(self.ids())
+        forecast = self._supply.forecast(held)
+        extension = {} if self._last is None else self._last.extension
+        return {
+            "stored": self._supply.stored,
+            "reserve": held,
+            "trend": forecast.trend,
+            "forecast": str(forecast),
+            "empty_in_seconds": forecast.empty_in,
+            "without_link_seconds": forecast.without_link,
+            "bits_per_second": extension.get("handfast_key_rate_bits_per_second"),
+            "relays": extension.get("handfast_relays"),
+            "alarmed_links": sorted(self._alarmed),
+        }
 
     async def close(self) -> None:
         """Let the connection go."""
+        self.void()
         await self._client.close()
+
+    async def _new(self, number: int) -> list[tuple[bytes, bytes]]:
+        keys = await self._client.enc_keys(self._peer, number, _BITS, extension_mandatory=self._mandatory)
+        self._supply.took(number, self._clock())
+        return [(UUID(key.key_id).bytes, key.value) for key in keys]
+
+    async def _named(self, key_id: bytes) -> bytes:
+        [key] = await self._client.dec_keys(self._peer, [str(UUID(bytes=key_id))], _BITS)
+        self._supply.took(1, self._clock())
+        return key.value
+
+    def _saw(self, status: Status, alarm: Callable[[], None]) -> None:
+        self._last = status
+        self._supply.saw(status.stored_key_count, self._clock())
+        if self._supply.falls_low(len(self.ids())):
+            _LOG.warning(
+                "QKD keys run low",
+                peer=self._peer,
+                stored=status.stored_key_count,
+                forecast=str(self._supply.forecast(len(self.ids()))),
+            )
+        before, self._alarmed = self._alarmed, _links_in_alarm(status.extension)
+        if self._alarmed - before:
+            self.void()
+            alarm()
+
+
+def _links_in_alarm(extension: dict[str, Any]) -> set[str]:
+    """What our KME says (docs/qkd.md); of another one alarms are heard when it refuses a key."""
+    names = extension.get("handfast_alarmed_links")
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
 def open_source(settings: Trunk, used: Path) -> KmeSource | None:
@@ -49,4 +194,6 @@ def open_source(settings: Trunk, used: Path) -> KmeSource | None:
         key=key,
         used=UsedKeys(used),
     )
-    return KmeSource(client, settings.peer_sae)
+    return KmeSource(
+        client, settings.peer_sae, settings.rekey_seconds, settings.kme_reserve, settings.disjoint_paths
+    )

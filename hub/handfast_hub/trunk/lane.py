@@ -28,7 +28,7 @@ from handfast_hub.trunk.records import Header
 # not below it, for it begins with that number too (records.py).
 _LOWEST_RECORD = 16
 _OPENINGS = frozenset((messages.OPEN, messages.ACCEPT, messages.CONFIRM))
-_CONTROLS = frozenset(range(messages.REKEY, messages.BFD + 1))
+_CONTROLS = frozenset(range(messages.REKEY, messages.AHEAD + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,14 @@ class Beat:
     packet: bytes
 
 
-Event = KeyWanted | Established | Suspect | Data | Silent | Heard | Failed | Beat
+@dataclass(frozen=True, slots=True)
+class KeysAhead:
+    """The initiator holds these key_IDs in reserve; their keys may be fetched before they are needed."""
+
+    key_ids: list[bytes]
+
+
+Event = KeyWanted | Established | Suspect | Data | Silent | Heard | Failed | Beat | KeysAhead
 
 
 def lane_of(frame: bytes) -> int:

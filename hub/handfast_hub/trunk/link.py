@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Protocol
 
 import structlog
 
@@ -24,6 +23,7 @@ from handfast_hub.trunk.lane import (
     Event,
     Failed,
     Heard,
+    KeysAhead,
     KeyWanted,
     Lane,
     Silent,
@@ -35,24 +35,12 @@ from handfast_hub.trunk.opening import Party
 from handfast_hub.trunk.paths import Path, Paths
 from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, Timing
 from handfast_hub.trunk.responder import Responder
+from handfast_hub.trunk.supply import KeySource
 
 _LOG = structlog.get_logger("handfast.hub.trunk")
 
 # Connections that name one peer and have proven nothing; the oldest goes.
 UNPROVEN_LIMIT = 4
-
-
-class KeySource(Protocol):
-    """What a lane's QKD keys come from: an SAE at its KME (`handfast_hub.trunk.kme`)."""
-
-    async def enc_key(self) -> tuple[bytes, bytes]:
-        """A new key: its key_ID, 16 bytes, and 32 bytes; an Error when there is none."""
-
-    async def dec_key(self, key_id: bytes) -> bytes:
-        """The key that the other end was given under `key_id`; an Error when it is not there."""
-
-    async def close(self) -> None:
-        """Let the KME go."""
 
 
 class Counts:
@@ -105,6 +93,8 @@ class Link:
     def start(self) -> None:
         """Begin to keep time."""
         self._spawn(self._keep_time())
+        if self._kme is not None:
+            self._spawn(self._kme.watch(self.alarm))
 
     async def close(self) -> None:
         """Let every carrier go."""
@@ -135,9 +125,15 @@ class Link:
         self._flush()
 
     def alarm(self) -> None:
-        """The QKD keys in use are suspect."""
+        """The QKD keys in use are suspect, and those in reserve."""
+        if self._kme is not None:
+            self._kme.void()
         self._lanes[HYBRID].alarm(time.monotonic())
         self._flush()
+
+    def supply(self) -> dict[str, object] | None:
+        """How many QKD keys there are and how long they last; None without a KME."""
+        return None if self._kme is None else self._kme.supply()
 
     def paths(self) -> list[tuple[Path, bool]]:
         """Every carrier that there is, and whether it is the one in use."""
@@ -201,6 +197,9 @@ class Link:
             self._deliver(event.kind, event.data, event.degraded)
         elif isinstance(event, KeyWanted):
             self._spawn(self._fetch(lane, event))
+        elif isinstance(event, KeysAhead):
+            if self._kme is not None:
+                self._spawn(self._kme.hold(event.key_ids))
         elif not isinstance(event, Beat):
             self._note(lane, event)
 
@@ -214,11 +213,15 @@ class Link:
             self._wake.set()
             _LOG.info("new epoch", trunk=self.name, lane=name, epoch=event.epoch, qkd=event.hybrid)
             self._woken()
+            if self._kme is not None and isinstance(lane, Initiator) and event.hybrid:
+                self._spawn(self._keep_ahead(self._kme, lane))
         elif isinstance(event, Heard):
             _LOG.info("the other hub is heard", trunk=self.name, lane=name)
             self._woken()
         elif isinstance(event, Suspect):
             _LOG.warning("the QKD key in use is suspect", trunk=self.name, lane=name, epoch=event.epoch)
+            if self._kme is not None:
+                self._kme.void()
         elif isinstance(event, Silent):
             _LOG.warning("the other hub is silent", trunk=self.name, lane=name)
         else:
@@ -244,6 +247,12 @@ class Link:
         self._hear(lane)
         self._flush()
         self._wake.set()
+
+    async def _keep_ahead(self, kme: KeySource, lane: Initiator) -> None:
+        key_ids = await kme.top_up()
+        if key_ids:
+            lane.ahead(key_ids, time.monotonic())
+            self._flush()
 
     def _attempt(self, work: Callable[[], None]) -> None:
         """A hub whose source is in alarm makes no epoch; it keeps the one it has, and tries again."""

@@ -14,6 +14,7 @@ from handfast.core.suites import KEMS, ML_KEM_768, SIGNATURES
 OPEN, ACCEPT, CONFIRM = 1, 2, 3
 # Control messages.
 REKEY, REKEYED, PROVEN, SETTLED, REFUSED, PLEASE, ALARM, ALIVE, BFD = 16, 17, 18, 19, 20, 21, 22, 23, 24
+AHEAD = 25
 
 NONCE_LENGTH = 32
 # HMAC with SHA-384.
@@ -30,7 +31,8 @@ def _sized(name: str, *lengths: int) -> "tuple[str, frozenset[int]]":
 
 
 _EPOCH, _LANE, _POLICY, _TEXT, _CREDENTIAL = "epoch", "lane", "policy", "text", "credential"
-_KEY_ID = "key_ID"
+_KEY_ID, _KEY_IDS = "key_ID", "key_IDs"
+_AN_ID = _sized("key_ID", KEY_ID_LENGTH)
 _NONCE = _sized("nonce", NONCE_LENGTH)
 _MAC = _sized("mac", MAC_LENGTH)
 _EK = _sized("ek", KEMS[ML_KEM_768].public_key)
@@ -63,8 +65,11 @@ SHAPES: "dict[int, tuple[object, ...]]" = {
     ALIVE: (),
     # a control packet of the session of the carrier that it came over
     BFD: (_BFD,),
+    # key_IDs: what the initiator holds in reserve
+    AHEAD: (_KEY_IDS,),
 }
 LONGEST_TEXT = 128
+MOST_AHEAD = 16
 # The largest is OPEN or ACCEPT with a credential of ML-DSA-87.
 LONGEST = 12 * 1024
 
@@ -101,6 +106,8 @@ def _fits(expected: object, value: object) -> bool:
         return type(value) is int and 0 < value < 256
     if expected == _KEY_ID:
         return value is None or (isinstance(value, bytes) and len(value) == KEY_ID_LENGTH)
+    if expected == _KEY_IDS:
+        return isinstance(value, list) and len(value) <= MOST_AHEAD and all(_fits(_AN_ID, v) for v in value)
     if expected == _TEXT:
         return isinstance(value, str) and len(value) <= LONGEST_TEXT
     return isinstance(value, bytes) and len(value) <= LONGEST

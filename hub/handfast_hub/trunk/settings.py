@@ -73,6 +73,13 @@ class Trunk(_Section):
     kme_key: Path | None = None
     """PEM file with the private key of `kme_certificate`."""
 
+    kme_reserve: int = Field(default=8, ge=0, le=16)
+    """QKD keys that both hubs hold in memory for when a KME is down, half an hour at most; 0 holds none."""
+
+    disjoint_paths: Literal[1, 2] = 1
+    """2 takes only QKD keys that came in two halves over ways without a common relay, so that no single relay
+    of a QKD network knows them; for KMEs that know `handfast_disjoint_paths`."""
+
     rekey_seconds: float = Field(default=60.0, ge=1, le=86400)
     """How long an epoch is used."""
 

@@ -26,11 +26,12 @@ from handfast_hub.registry.operator import CommandInfo
 from handfast_hub.registry.registry import Registry
 from handfast_hub.trunk.bridge import Bridge
 from handfast_hub.trunk.carrier import Called, Carrier, Port
-from handfast_hub.trunk.link import KeySource, Link, keep_dialling
+from handfast_hub.trunk.link import Link, keep_dialling
 from handfast_hub.trunk.opening import Party, Peer
 from handfast_hub.trunk.paths import Path
 from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, NUMBERS
 from handfast_hub.trunk.settings import Address, Trunk, address, channels_by_class
+from handfast_hub.trunk.supply import KeySource
 from handfast_hub.trunk.tcp import dial_tcp, listen_tcp
 
 _LOG = structlog.get_logger("handfast.hub.trunks")
@@ -186,6 +187,7 @@ class Trunks:
             "up": trunk.link.up,
             "secret_open": trunk.link.fresh(),
             "epochs": epochs,
+            "qkd_keys": trunk.link.supply(),
             "readings": {
                 CLASSES[kind].name: {"acknowledged": acked, "sent": sent}
                 for kind, (acked, sent) in trunk.bridge.waiting().items()

@@ -1,0 +1,40 @@
+"""QKD keys that a hub holds for when its KME is down. In memory alone, for a limited time."""
+
+# Seconds after which a key that was held counts no more.
+AGE = 1800.0
+
+
+class Reserve:
+    """Keys by key_ID, the oldest first; each leaves it once."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: how many the initiator wants to have; at most twice as many are held."""
+        self.limit = limit
+        self._keys: dict[bytes, tuple[float, bytes]] = {}
+
+    def __repr__(self) -> str:
+        return f"Reserve({len(self._keys)} of {self.limit})"
+
+    def put(self, key_id: bytes, key: bytes, now: float) -> None:
+        """Hold a key; the oldest makes room."""
+        self._keys[key_id] = (now, key)
+        while len(self._keys) > 2 * self.limit:
+            self._keys.pop(next(iter(self._keys)))
+
+    def ids(self, now: float) -> list[bytes]:
+        """The key_IDs that are held, without those that have become too old."""
+        self._keys = {key_id: row for key_id, row in self._keys.items() if now - row[0] <= AGE}
+        return list(self._keys)
+
+    def take(self, now: float) -> tuple[bytes, bytes] | None:
+        """The oldest key with its key_ID, None when there is none."""
+        ids = self.ids(now)
+        return (ids[0], self._keys.pop(ids[0])[1]) if ids else None
+
+    def pick(self, key_id: bytes, now: float) -> bytes | None:
+        """The key of `key_id`, None when it is not held."""
+        return self._keys.pop(key_id)[1] if key_id in self.ids(now) else None
+
+    def void(self) -> None:
+        """Forget all: an alarm came over them."""
+        self._keys.clear()
