@@ -33,7 +33,11 @@ def link_status(network: Network) -> list[Row]:
             )
         store = Store(path, only_look=True)
         try:
-            history, cells = store.history(link.name, 50), store.count(link.name)
+            history, cells, relayed = (
+                store.history(link.name, 50),
+                store.count(link.name),
+                store.passed(link.name),
+            )
         finally:
             store.close()
         made = [row for row in history if "qber" in row]
@@ -50,6 +54,7 @@ def link_status(network: Network) -> list[Row]:
                 if made
                 else None,
                 "keys": cells * CELL // 32,
+                "relayed_last_hour": relayed,
                 "alarm": last.get("level"),
                 "reasons": "; ".join(last.get("reasons", [])) or history[-1].get("failure", "")
                 if history

@@ -277,12 +277,6 @@ def split(whole: bytes, size: int) -> list[bytes]:
     return [whole[at : at + size] for at in range(0, len(whole), size)]
 
 
-def cost_in_bits(number: int, size: int, hops: int) -> int:
-    """Bits of link key that `number` keys of `size` bits cost over `hops` hops by relay, tag keys among
-    them."""
-    return hops * cells_of(number * size // 8) * CELL * 8
-
-
 def _is_ticket(value: object) -> bool:
     return isinstance(value, bytes) and len(value) == _TICKET
 

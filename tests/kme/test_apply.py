@@ -166,3 +166,23 @@ def test_plots_are_svg_and_say_that_they_are_simulated(tmp_path: Path) -> None:
         ET.parse(path)
         committed = Path(__file__).parents[2] / "docs/qkd" / path.name
         assert path.read_text() == committed.read_text(), "run: handfast-kme plot docs/qkd"
+
+
+@pytest.mark.parametrize("name", ["network.toml", "network_relays.toml"])
+def test_the_examples_can_be_applied_and_say_who_sees_their_keys(name: str, tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / name
+    file = tmp_path / name
+    file.write_text(example.read_text())
+    network = load_network(file)
+    network = network.model_copy(
+        update={"group": network.group.model_copy(update={"folder": tmp_path / "x"})}
+    )
+    carry_out(plan(network), lambda step: None)
+    assert plan(network) == []
+    rows = json.loads(command("list", str(example), "paths", "--json").stdout)
+    seen = {row["consumers"]: row["relays_that_see_the_keys"] for row in rows}
+    two = {row["consumers"]: row["two_without_a_common_relay"] for row in rows}
+    assert seen["hub-berlin hub-vienna"] == ("none" if name == "network.toml" else "prague")
+    if name != "network.toml":
+        assert seen["hub-prague hub-vienna"] == "none"
+        assert two["hub-berlin hub-vienna"] == "berlin prague vienna, berlin munich vienna"

@@ -1,6 +1,10 @@
 """Keys that both hubs hold before they are needed: named in the lane, fetched ahead, used in an outage."""
 
+import asyncio
 import contextlib
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +100,18 @@ async def test_secret_stays_open_while_both_kmes_are_down_as_long_as_keys_are_he
             await until(lambda: keys(berlin)["reserve"] == keys(vienna)["reserve"] == 4)
             assert keys(berlin)["stored"] > 0
             assert keys(berlin)["relays"] == []
+            command = "from handfast_hub.cli import main; main()"
+            words = [
+                sys.executable,
+                "-c",
+                command,
+                "-c",
+                str(tmp_path / "berlin/hub.toml"),
+                "trunk",
+                "status",
+            ]
+            said = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, check=True)
+            assert re.search(r"\d+ \+ 4 held, (rising|never empty|not known yet|empty in)", said.stdout)
         # Both KMEs are gone. The next epochs have a QKD key each.
         number, keyed = epochs(berlin)
         await until(lambda: epochs(berlin)[0] >= number + 3)
