@@ -1,5 +1,5 @@
-"""`make soak`: with an hour first ten minutes of a trunk under load and 10^9 secret bits of a QKD link
-compared; then the property and end-to-end tests again and again, with new random inputs each time.
+"""`make soak`: with an hour, a trunk under load for ten minutes and 10^9 secret bits of a QKD link first;
+then the property and end-to-end tests again and again, with new random inputs each time.
 
     python tests/soak.py [seconds, 3600 when not given]
 
@@ -38,8 +38,8 @@ def main() -> int:
                 return 1
     while rounds == 0 or time.monotonic() < end:
         seed = secrets.randbelow(2**32)
-        round_ = [sys.executable, "-m", "pytest", "-q", "-x", f"--hypothesis-seed={seed}", *FOLDERS]
-        if subprocess.run(round_, cwd=ROOT, check=False).returncode:
+        tests = [sys.executable, "-m", "pytest", "-q", "-x", f"--hypothesis-seed={seed}", *FOLDERS]
+        if subprocess.run(tests, cwd=ROOT, check=False).returncode:
             print(f"round {rounds + 1} failed with --hypothesis-seed={seed}")
             return 1
         rounds += 1

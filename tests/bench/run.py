@@ -1,6 +1,6 @@
-"""make bench: what an enrolment costs the hub, beside what its cryptography alone would cost.
+"""make bench: what an enrolment and a trunk cost the hub, beside what their cryptography alone would cost.
 
-    python tests/bench/run.py [--quick] [--json] [--enrolments N]
+    python tests/bench/run.py [--quick] [--json] [--enrolments N] [--only trunk]
 
 One run makes every number of docs/benchmarks.md. Nothing here judges: a shared machine is too noisy
 for a limit, so a ratio is the median of ratios of rounds that alternate between ours and the floor.
@@ -22,6 +22,7 @@ sys.path += [str(Path(__file__).resolve().parents[1] / folder) for folder in ("e
 
 import mosquitto
 import onboarding
+import trunk
 from child import Child
 from onboarding import Plan, Scenario
 
@@ -186,17 +187,36 @@ def print_table(lines: list[Line]) -> None:
         print("| " + " | ".join(line) + " |")
 
 
+def print_trunk(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"trunk": found}, indent=1))
+    else:
+        print(f"{os.cpu_count()} processors, CPython {platform.python_version()}, {platform.system()}\n")
+        print_table(trunk.lines(found))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a glance: too few rounds to trust")
     parser.add_argument("--json", action="store_true", help="print everything for a program")
     parser.add_argument("--enrolments", type=int, default=ENROLMENTS, help="for each scenario")
-    parser.add_argument("--only", metavar="BROKER,BACK_END", help="one scenario, such as mosquitto,liboqs")
+    all_scenarios = [(broker, back_end) for back_end in TARGETS for broker in ("mosquitto", "embedded")]
+    parser.add_argument(
+        "--only", metavar="WHAT", help="trunk, or one scenario of enrolments such as mosquitto,liboqs"
+    )
     options = parser.parse_args()
+    choices = ["trunk", *(",".join(scenario) for scenario in all_scenarios)]
+    if options.only not in (None, *choices):
+        parser.error(f"--only takes one of {' '.join(choices)}; not '{options.only}'")
     plan = QUICK if options.quick else Plan(ROUNDS, math.ceil(options.enrolments / ROUNDS))
-    wanted = [(broker, back_end) for back_end in TARGETS for broker in ("mosquitto", "embedded")]
-    if options.only:
-        wanted = [tuple(options.only.split(","))]
+    wanted = [key for key in all_scenarios if options.only in (None, ",".join(key))]
+    trunks: dict[str, Any] = {}
+    if options.only in (None, "trunk"):
+        print("measuring the trunk", file=sys.stderr)
+        trunks = trunk.measure(trunk.QUICK if options.quick else trunk.FULL)
+    if options.only == "trunk":
+        print_trunk(trunks, options.json)
+        return
     scenarios: dict[tuple[str, str], Scenario | str] = {}
     no_tls = why_no_tls()
     with ExitStack() as stack:
@@ -208,7 +228,7 @@ def main() -> None:
     records = measure_records(DEFAULT_BACK_END, options.quick)
     done = [scenario for scenario in scenarios.values() if isinstance(scenario, Scenario)]
     if options.json:
-        print(json.dumps(_plain(plan, scenarios, records, no_tls), indent=1))
+        print(json.dumps({**_plain(plan, scenarios, records, no_tls), "trunk": trunks}, indent=1))
         return
     print(
         f"{plan.enrolments} enrolments in {plan.rounds} rounds for each scenario; medians of rounds, their "
@@ -221,7 +241,7 @@ def main() -> None:
     if done:
         lines += detail_lines(done[0])
         lines += kind_lines(done[0])
-    print_table(lines + record_lines(records))
+    print_table(lines + record_lines(records) + (trunk.lines(trunks) if trunks else []))
 
 
 def _plain(plan: Plan, scenarios: dict[Any, Any], records: dict[int, Any], no_tls: str) -> dict[str, Any]:
