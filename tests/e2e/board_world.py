@@ -16,7 +16,7 @@ from handfast_hub.hub import Hub
 from handfast_hub.installation import create_hub
 from handfast_hub.registry.tokens import NewTokens
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 class Board:
