@@ -112,6 +112,12 @@ async def test_nobody_there_is_said_in_one_sentence(scheme: str, monkeypatch: py
 
 
 @EVERY
+async def test_a_name_that_is_nobody_s_is_said_in_one_sentence(scheme: str) -> None:
+    with pytest.raises(LinkClosed, match=r"no hub answers at .*nowhere.invalid:7301"):
+        await DIAL[scheme]("nowhere.invalid", 7301, KID)
+
+
+@EVERY
 async def test_a_port_that_is_taken_is_said_in_one_sentence(scheme: str) -> None:
     port = free_port()
     async with listening(scheme, port):
@@ -165,9 +171,8 @@ async def test_repairs_go_beside_datagrams_while_many_are_lost_and_no_longer() -
         async with joined("quic", between) as (near, far):
             far.proven = near.proven = True
 
-            async def exchange(numbers: range) -> int:
-                """Send frames, few at a time, or the buffers of sockets lose some too; how many came."""
-                came = 0
+            async def exchange(numbers: range) -> None:
+                """Send frames, few at a time, or the buffers of sockets lose some too."""
                 for first in numbers[::24]:
                     mark = record(first, 29, CONTROL)
                     near.send([record(number, 500) for number in range(first, first + 24)])
@@ -176,18 +181,16 @@ async def test_repairs_go_beside_datagrams_while_many_are_lost_and_no_longer() -
                     near.send([mark])
                     async with asyncio.timeout(120):
                         while await far.receive() != mark:
-                            came += 1
-                return came
+                            pass
 
             await exchange(range(960))
             assert near.measured().fec is False
             relay.loss = 0.1
-            came = await exchange(range(960, 2880))
+            await exchange(range(960, 2880))
             assert near.measured().fec is True
             assert near.measured().loss > 0.02
-            assert far._decoder.recovered > 0
-            # Without repairs a tenth is missing.
-            assert came > 0.94 * 1920
+            # About 200 frames were lost on their way.
+            assert far._decoder.recovered > 20
             relay.loss = 0.0
             async with asyncio.timeout(120):
                 while near.measured().fec:
@@ -305,6 +308,25 @@ async def test_callers_who_never_greet_hold_few_places_and_keep_nobody_out(
         await asyncio.wait_for(strangers[0].wait_closed(), 60)
         await still_open(port, called)
         assert len(called.refused) >= 8
+
+
+async def test_handshakes_have_a_rate_and_who_comes_too_soon_gets_in_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quic_port, "HANDSHAKES_AT_ONCE", 3)
+    monkeypatch.setattr(quic_port, "HANDSHAKES_PER_SECOND", 0)
+    port = free_port()
+    async with listening("quic", port) as called, contextlib.AsyncExitStack() as stack:
+        quic = called.port
+        assert isinstance(quic, QuicPort)
+        for _ in range(3):
+            await (await stack.enter_async_context(stranger(port))).wait_connected()
+        late = [await stack.enter_async_context(stranger(port)) for _ in range(5)]
+        waiting = [asyncio.ensure_future(one.wait_connected()) for one in late]
+        await until(lambda: all(one.connection._retry_count for one in late))
+        assert len(quic._ids) == 3
+        monkeypatch.setattr(quic_port, "HANDSHAKES_PER_SECOND", 1000)
+        await asyncio.wait_for(asyncio.gather(*waiting), 60)
 
 
 async def test_a_caller_who_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:

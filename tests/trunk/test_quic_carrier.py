@@ -143,7 +143,7 @@ async def test_strangers_at_the_quic_port_who_name_our_peer_take_nothing_away(tm
         await until(lambda: used(berlin) == "quic" and well(berlin) == 1)
         strangers = []
         frames = [b"\x12" + bytes(100), b"\x10" + bytes(60), b"\x01", b"", b"\xf0" * 30]
-        for _ in range(12):
+        for _ in range(24):
             strangers.append(await dial_quic("127.0.0.1", port, vienna.hub_id[:8]))
             strangers[-1].send(frames)
         await until(lambda: sum(not path["proven"] for path in paths(berlin)) <= UNPROVEN_LIMIT)

@@ -40,7 +40,7 @@ from handfast_hub.trunk.supply import KeySource
 _LOG = structlog.get_logger("handfast.hub.trunk")
 
 # Connections that name one peer and have proven nothing; the oldest goes.
-UNPROVEN_LIMIT = 4
+UNPROVEN_LIMIT = 16
 
 
 class Counts:

@@ -259,23 +259,26 @@ async def dial_quic(host: str, port: int, kid: bytes) -> Carrier:
     """A connection to the QUIC port of another hub, greeted; LinkClosed when there is none."""
     name = f"quic://{host}:{port}"
     loop = asyncio.get_running_loop()
-    protocol = Protocol(Connection(configuration=configuration(is_client=True)), name)
+    protocol = None
     try:
         async with asyncio.timeout(DIAL_SECONDS):
             family, address = await resolve(host, port)
             # Bound to no address of ours, so that packets leave by whichever the machine has now: QUIC
             # goes on when it changes (RFC 9000 section 9).
-            sock = udp_socket(family, ("", 0))
-            protocol.owned, _ = await loop.create_datagram_endpoint(lambda: protocol, sock=sock)
+            transport, protocol = await loop.create_datagram_endpoint(
+                lambda: Protocol(Connection(configuration=configuration(is_client=True)), name),
+                sock=udp_socket(family, ("", 0)),
+            )
+            protocol.owned = transport
             protocol.connect(address)
             await protocol.wait_connected()
-    except (OSError, TimeoutError) as error:
-        await protocol.carrier.close()
+    except BaseException as error:
+        if protocol is not None:
+            await protocol.carrier.close()
+        if not isinstance(error, OSError | TimeoutError):
+            raise
         reason = getattr(error, "strerror", None) or str(error) or f"nothing within {DIAL_SECONDS:g} s"
         raise LinkClosed(f"no hub answers at {name}: {reason}") from None
-    except asyncio.CancelledError:
-        await protocol.carrier.close()
-        raise
     protocol.carrier.greet(kid)
     return protocol.carrier
 

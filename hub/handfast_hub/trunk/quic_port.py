@@ -1,8 +1,9 @@
 """The UDP port where other hubs connect by QUIC.
 
 Anybody may send anything here. Whoever has not shown by a Retry that he owns his address costs one
-AES-GCM and no memory (RFC 9000 section 8.1.2). Whoever has, holds one of few places until he has
-greeted as a hub, and the oldest of them has to go when another comes.
+AES-GCM and no memory (RFC 9000 section 8.1.2). Whoever has, costs a handshake, of which there are only
+so many a second, and holds one of few places until he has greeted as a hub; the oldest of them has to
+go when another comes.
 """
 
 import asyncio
@@ -29,6 +30,9 @@ from handfast_hub.trunk.quic_connection import ALPN, PACKET, Connection, configu
 UNGREETED_LIMIT = 32
 # Connections in all. A hub that is called by its peers needs a few for each.
 CONNECTIONS_LIMIT = 1024
+# A handshake costs two milliseconds. Who comes too soon is not answered, and asks again.
+HANDSHAKES_PER_SECOND = 50
+HANDSHAKES_AT_ONCE = 50
 
 
 class QuicPort(Port, asyncio.DatagramProtocol):
@@ -46,6 +50,8 @@ class QuicPort(Port, asyncio.DatagramProtocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.DatagramTransport | None = None
         self._open = True
+        self._budget = float(HANDSHAKES_AT_ONCE)
+        self._counted_at = 0.0
 
     def refuse(self) -> None:
         """Take no more connections."""
@@ -117,7 +123,7 @@ class QuicPort(Port, asyncio.DatagramProtocol):
             )
         except ValueError:
             return
-        if len(self._ids) >= CONNECTIONS_LIMIT:
+        if len(self._ids) >= CONNECTIONS_LIMIT or not self._affordable(now):
             return
         connection = Connection(
             configuration=self._configuration,
@@ -128,6 +134,15 @@ class QuicPort(Port, asyncio.DatagramProtocol):
         self._issued(protocol, header.destination_cid)
         self._issued(protocol, connection.host_cid)
         protocol.datagram_received(data, addr)
+
+    def _affordable(self, now: float) -> bool:
+        earned = (now - self._counted_at) * HANDSHAKES_PER_SECOND
+        self._budget = min(self._budget + earned, float(HANDSHAKES_AT_ONCE))
+        self._counted_at = now
+        if self._budget < 1.0:
+            return False
+        self._budget -= 1.0
+        return True
 
     # Its connections --------------------------------------------------------------------------
 
