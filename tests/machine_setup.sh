@@ -61,3 +61,8 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086
     [ $root = yes ] && install $missing || echo "no$missing: tests of key feeds will be skipped"
 fi
+
+# Our BFD talks to a routing daemon's; without it those tests are skipped.
+if ! command -v bird >/dev/null 2>&1; then
+    [ $root = yes ] && install bird2 || echo "no bird2: BFD will not be tested against BIRD"
+fi
