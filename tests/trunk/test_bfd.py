@@ -187,6 +187,8 @@ def test_a_session_that_is_held_down_stays_down_and_says_so(received: State) -> 
     assert (packet.state, packet.diagnostic) == (ADMIN_DOWN, 7)
     one.receive(said(state=received, poll=True).encode(), 0.1)
     assert (one.state, one.next_event()) == (ADMIN_DOWN, None)
+    # Section 6.8.6 discards the packet before it comes to the Poll bit.
+    assert not any(packet.final for packet in asked(one, 0.1))
     one.enable()
     assert one.next_event() == Changed(ADMIN_DOWN, DOWN, Diagnostic.ADMINISTRATIVELY_DOWN)
     one.enable()
@@ -353,6 +355,20 @@ def test_a_change_during_a_poll_begins_another_after_a_packet_without_final() ->
     assert [packet.poll for packet in asked(one, 0.6)] == [True]
     one.receive(said(state=UP, final=True).encode(), 0.7)
     assert one.transmit_interval == 2_000_000
+
+
+def test_a_change_right_after_a_final_waits_for_a_packet_without_one() -> None:
+    one = brought(UP)
+    one.receive(said(state=UP, final=True).encode(), 0.1)
+    one.set_interval(2_000_000)
+    one.handle_timer(0.3)
+    assert True not in [packet.poll for packet in asked(one, 0.3)]
+    # This one may be the first Final once more: it ends nothing.
+    one.receive(said(state=UP, final=True).encode(), 0.4)
+    assert one.transmit_interval == INTERVAL
+    one.receive(said(state=UP).encode(), 0.5)
+    one.handle_timer(0.6)
+    assert [packet.poll for packet in asked(one, 0.6)] == [True]
 
 
 def test_going_down_slows_the_session_at_once() -> None:

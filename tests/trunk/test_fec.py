@@ -6,6 +6,7 @@ from itertools import combinations
 from math import inf
 
 import pytest
+import raptorq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trunk_ends import Joined
@@ -243,6 +244,20 @@ def test_a_repair_that_contradicts_its_group_ends_the_recovery_of_that_group() -
         assert received(decoder, datagrams[9:]) == []
 
 
+@pytest.mark.parametrize(
+    "shard", [b"\0\x0f" + bytes(14), b"\0\0" + bytes(14), b"\0\x05frame" + b"\0" * 8 + b"x"]
+)
+def test_a_recovered_shard_that_holds_no_frame_is_not_given_out(shard: bytes) -> None:
+    [_, repair] = raptorq.Encoder.with_defaults(shard, len(shard)).get_encoded_packets(1)
+    decoder = Decoder()
+    assert decoder.receive(header(REPAIR, 0, 1) + b"\x01" + repair[4:], 0.0) == []
+    assert (decoder.spoilt, decoder.recovered) == (1, 0)
+    # It is counted once, whatever else contradicts it.
+    for frame in (b"one", b"another"):
+        assert received(decoder, [header(SOURCE, 0, 0) + frame]) == [frame]
+    assert decoder.spoilt == 1
+
+
 def test_a_forged_source_keeps_no_genuine_one_back() -> None:
     frames = frames_of(8)
     datagrams = coded(frames)
@@ -393,10 +408,20 @@ def test_a_recovered_number_is_a_lost_one_until_it_comes_late() -> None:
             meter.count(number, way)
         if number % 10 == 9:
             late.count(number - 6, Way.LATE)
-            # Nobody has proven this one.
+            # Nobody has proven that these came.
             lost.count(number + 30, Way.LATE)
     assert lost.rate == pytest.approx(0.1 * (1 - 0.999**1936), rel=0.1)
     assert late.rate == 0.0
+
+
+def test_a_late_number_that_nobody_recovered_counts_for_nothing() -> None:
+    meter = Loss()
+    for number in range(500):
+        if number % 10 != 3:
+            meter.count(number)
+        if number % 10 == 9:
+            meter.count(number - 6, Way.LATE)
+    assert meter.rate > 0.03
 
 
 @given(

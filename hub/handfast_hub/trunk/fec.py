@@ -184,8 +184,6 @@ class Decoder:
             # One of the two is forged. Both may be tried, by who can tell: the lane.
             self._spoil(group)
             return frames
-        if group.spoilt:
-            return frames
         group.symbols[index] = frame
         return frames + self._recover(group, now)
 
