@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,20 +94,32 @@ def process(*command: str, log: Path, **more: str) -> Iterator[subprocess.Popen[
                 child.wait()
 
 
-class Pinging:
-    """20 pings a second from one place to an address, until `stop`."""
+class Asking:
+    """20 datagrams a second from one place to the address of another, until `stop` or the end of the block."""
 
-    def __init__(self, place: Place, address: str) -> None:
-        self._child = subprocess.Popen(
-            place.enter("ping", "-i", "0.05", address), stdout=subprocess.PIPE, text=True
+    def __init__(self, place: Place, other: Place, address: str) -> None:
+        program, pipe = (sys.executable, str(Path(__file__).with_name("echoes.py"))), subprocess.PIPE
+        self._answering = subprocess.Popen(
+            other.enter(*program, "answer", address), stdout=pipe, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self._answering.stdout is not None
+        assert self._answering.stdout.readline() == "ready\n"
+        self._asking = subprocess.Popen(
+            place.enter(*program, "ask", address), stdin=pipe, stdout=pipe, text=True
         )
 
+    def __enter__(self) -> "Asking":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in (self._asking, self._answering):
+            child.kill()
+            child.communicate()
+
     def stop(self) -> tuple[int, int]:
-        """How many were sent, and how many were answered."""
-        self._child.send_signal(2)
-        output, _ = self._child.communicate(timeout=PATIENCE)
-        summary = next(line for line in output.splitlines() if "packets transmitted" in line)
-        sent, answered = summary.split()[0], summary.split()[3]
+        """How many were sent, and how many were answered; waits for the last answers."""
+        output, _ = self._asking.communicate(timeout=PATIENCE)
+        sent, answered = output.split()
         return int(sent), int(answered)
 
 

@@ -6,9 +6,11 @@ reads it, this hub neither. Its CKA_ID is the name of the key, the same at both 
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pkcs11
 from pkcs11 import Attribute, KeyType, ObjectClass
@@ -19,8 +21,8 @@ from handfast_hub.feeds.keys import FeedKey, oldest_first
 from handfast_hub.feeds.settings import Pkcs11Feed
 from handfast_hub.feeds.worker import Worker
 
-# A login holds for the whole process (PKCS#11 v3.1 section 5.6.8), so one feed after the other.
-_ONE_AT_A_TIME = threading.Lock()
+# A login is the whole process's, not the session's, so one feed of a module after the other.
+_LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 # What a key of each type may be used for.
 _TYPES = {
@@ -98,7 +100,7 @@ class Pkcs11:
         await self._worker.do(partial(self._with_session, work))
 
     def _with_session(self, work: Callable[[pkcs11.Session], None]) -> None:
-        with _ONE_AT_A_TIME, self._session() as session:
+        with _LOCKS[self._settings.module], self._session() as session:
             work(session)
 
     @contextmanager

@@ -3,7 +3,7 @@
 A PPK acts when an IKE_SA is made and never later, so each key needs a new one. Make before break: the
 initiator opens a second IKE_SA under the new PPK_ID, looks whether the PPK is in it, and only then
 ends the first. The responder loads PPKs and answers under whichever is named. `ppk_required` is set
-at both ends: without the PPK there is no IKE_SA at all (RFC 8784 section 3, mandatory_or_not).
+at both ends: without the PPK there is no IKE_SA at all (mandatory_or_not of RFC 8784).
 
 Without an IKE_SA charon would let the traffic go in the clear, so the feed also has it drop what the
 children's selectors cover; the policies of an IKE_SA come before that.
