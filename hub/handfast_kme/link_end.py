@@ -29,6 +29,9 @@ log = logging.getLogger("handfast_kme")
 # Seconds before the next attempt to connect.
 RETRY = 0.5
 
+# What SQLite can hold.
+_LARGEST = 2**62
+
 # Answers one kind of call that came over a link: the end and the arguments.
 Answer = Callable[["LinkEnd", list[Any]], Awaitable[Any]]
 
@@ -200,6 +203,9 @@ def named_cells(value: object) -> list[Cell]:
     if not isinstance(value, list):
         raise PeerError("expected the names of cells")
     try:
-        return [(int(block), int(place)) for block, place in value]
+        found = [(int(block), int(place)) for block, place in value]
+        if all(0 <= number < _LARGEST for cell in found for number in cell):
+            return found
+        raise ValueError
     except (TypeError, ValueError):
         raise PeerError("expected the names of cells") from None

@@ -23,6 +23,8 @@ SPREAD, STALE = 1.0, 10.0
 # Added to the age at every hop, so that no report can be kept young by being passed around.
 _HOP = 0.05
 UNKNOWN = -1
+# Link, node, age in milliseconds, and a Report.
+_ROW = [str, str, int, int, int, int, int, int]
 
 
 class Report(NamedTuple):
@@ -50,18 +52,26 @@ class LinkStates:
 
     async def run(self) -> None:
         """Report until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for end in self._links.values():
+                # One for each: a neighbour that does not answer keeps no news from the others.
+                group.create_task(self._tell(end))
+
+    async def _tell(self, end: LinkEnd) -> None:
         while True:
-            await self.look()
-            now = time.monotonic()
-            rows = [
-                [link, reporter, round(1000 * (now - at)), *report]
-                for (link, reporter), (at, report) in self._reports.items()
-                if now - at < STALE
-            ]
-            calls = [end.control.call("links", rows) for end in self._links.values() if end.control]
             with contextlib.suppress(Error):
-                await asyncio.gather(*calls)
+                await self.look()
+                if end.control is not None:
+                    await end.control.call("links", self._rows())
             await asyncio.sleep(SPREAD)
+
+    def _rows(self) -> list[list[Any]]:
+        now = time.monotonic()
+        return [
+            [link, reporter, round(1000 * (now - at)), *report]
+            for (link, reporter), (at, report) in self._reports.items()
+            if now - at < STALE
+        ]
 
     async def look(self) -> None:
         """Look at our own links."""
@@ -99,7 +109,7 @@ class LinkStates:
         return True
 
     def _take(self, row: object) -> None:
-        if not isinstance(row, list) or len(row) != 8 or not all(type(value) is int for value in row[2:]):
+        if not isinstance(row, list) or [type(value) for value in row] != _ROW:
             raise PeerError("expected reports of links")
         link, reporter, age = row[:3]
         # Of our own links nobody knows more than we do.

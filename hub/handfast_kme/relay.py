@@ -18,7 +18,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -46,8 +46,8 @@ _ATTEMPTS = 3
 _PATIENCE, _A_HOP = 5.0, 1.0
 # Pads, and shares, that wait for what belongs to them; and for how many seconds.
 _WAITING, _HOLD = 64, 30.0
-# Seconds between two looks at what the other ends must be told.
-NOTICES = 0.5
+# Seconds between two looks at what the other ends must be told, and at what has become too old.
+NOTICES, EXPIRY = 0.5, 60.0
 _TICKET = 16
 
 
@@ -121,13 +121,14 @@ class Relay:
             end.answers |= {"pad": self._pad, "relay": self._relay, "void": self._void}
 
     async def run(self) -> None:
-        """Tell the other ends which keys are void, until cancelled."""
-        while True:
-            await asyncio.to_thread(self._store.expire, wall_clock())
+        """Tell the other ends which keys are void, and forget old ones, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_again_and_again(self._expire, EXPIRY))
             for end in self._links.values():
-                with contextlib.suppress(Error):
-                    await self._tell(end)
-            await asyncio.sleep(NOTICES)
+                group.create_task(_again_and_again(partial(self._tell, end), NOTICES))
+
+    async def _expire(self) -> None:
+        await asyncio.to_thread(self._store.expire, wall_clock())
 
     async def send(self, parcel: Parcel, secret: bytes, came: str = "") -> str:
         """Send keys over the first link of their way, and hear what the last KME did with them: "stored" or
@@ -275,6 +276,13 @@ class Relay:
 def split(whole: bytes, size: int) -> list[bytes]:
     """Keys of `size` bytes."""
     return [whole[at : at + size] for at in range(0, len(whole), size)]
+
+
+async def _again_and_again(work: Callable[[], Awaitable[None]], pause: float) -> None:
+    while True:
+        with contextlib.suppress(Error):
+            await work()
+        await asyncio.sleep(pause)
 
 
 def _is_ticket(value: object) -> bool:

@@ -258,6 +258,8 @@ async def test_what_a_neighbour_says_wrongly_is_refused_and_costs_nothing(tmp_pa
             ("relay", ()),
             ("pad", (b"t" * 16, [[1]], [], "a", "b")),
             ("pad", (b"t" * 16, "cells", [], "a", "b")),
+            ("pad", (b"t" * 16, [[2**63, 1]], ["x"], "a", "b")),
+            ("pad", (b"t" * 16, [[1, -1]], ["x"], "a", "b")),
             ("pad", (1, [], [], "a", "b")),
             ("void", ([1],)),
             ("links", ([["bc", "c", 0, 1, 9, 1, 0, 0]],)),
