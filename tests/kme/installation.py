@@ -94,7 +94,8 @@ def client(network: Network, sae: str, used: Path, kme_of: str | None = None, **
         "key": folder / "sae.key",
         "used": UsedKeys(used), **more,
     }  # fmt: skip
-    return KmeClient(f"https://{node.address}:{node.port}", **wanted)  # type: ignore[arg-type]
+    url = str(wanted.pop("url", f"https://{node.address}:{node.port}"))
+    return KmeClient(url, **wanted)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +124,15 @@ class World:
         self.kmes: dict[str, Kme] = kmes
         self._stack, self._make = stack, make
 
-    async def sae(self, node: str) -> KmeClient:
-        return await self._stack.enter_async_context(self._make(f"sae-{node}"))
+    async def sae(self, node: str, **more: Any) -> KmeClient:
+        return await self._stack.enter_async_context(self._make(f"sae-{node}", **more))
 
     def cells(self, link: str) -> list[int]:
         return [kme.store.count(link) for kme in self.kmes.values() if link in kme.links]
+
+
+def _client(network: Network, folder: Path, sae: str, **more: Any) -> KmeClient:
+    return client(network, sae, folder / sae, **more)
 
 
 @contextlib.asynccontextmanager
@@ -135,4 +140,4 @@ async def world(folder: Path, *args: Any, keys: int = 60, **more: Any) -> AsyncI
     network, _ = network_of(folder, *args, **more)
     fill(network, keys)
     async with running(network, line=False) as kmes, contextlib.AsyncExitStack() as stack:
-        yield World(kmes, stack, lambda sae: client(network, sae, folder / sae))
+        yield World(kmes, stack, partial(_client, network, folder))

@@ -78,15 +78,33 @@ async def test_an_alarm_is_heard_although_the_next_key_would_go_another_way(diam
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def test_the_other_end_forgets_what_is_not_held_any_more_and_gives_what_is(diamond: World) -> None:
+async def test_the_other_end_says_what_it_has_and_what_it_has_not_is_given_up(diamond: World) -> None:
     first, last = await diamond.sae("a"), await diamond.sae("d")
     await ready(first, "sae-d", 20)
-    ours = KmeSource(first, "sae-d", 60.0)
-    theirs = KmeSource(last, "sae-a", 60.0, reserve=4)
-    keys = dict([await ours.enc_key() for _ in range(3)])
-    ids = list(keys)
-    await theirs.hold(ids[:2])
-    await theirs.hold([ids[1], ids[2], bytes(16)])
-    assert theirs.ids() == ids[1:]
-    assert await theirs.dec_key(ids[1]) == keys[ids[1]]
-    assert theirs.ids() == ids[2:]
+    ours = KmeSource(first, "sae-d", 0.1, reserve=3)
+    watching = asyncio.create_task(ours.watch(lambda: None))
+
+    async def held() -> bool:
+        return len(await ours.top_up()) == 3
+
+    await until(held)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    ids = await ours.top_up()
+    theirs = KmeSource(last, "sae-a", 60.0, reserve=3)
+    assert await theirs.hold(ids)
+    ours.agree(theirs.ids())
+    assert ours.ids() == theirs.ids() == ids
+    # The other hub is started anew, and has none of them; one is new to it.
+    theirs = KmeSource(last, "sae-a", 60.0, reserve=3)
+    assert await theirs.hold(ids)
+    ours.agree(theirs.ids())
+    assert ours.ids() == theirs.ids() == []
+    # While its KME is down it says nothing, and nothing is given up.
+    ids = await ours.top_up()
+    assert len(ids) == 3
+    await last.close()
+    nowhere = KmeSource(await diamond.sae("d", url="https://127.0.0.1:1"), "sae-a", 60.0, reserve=3)
+    assert not await nowhere.hold(ids)
+    assert not await KmeSource(first, "sae-d", 60.0).hold(ids)
+    assert ours.ids() == ids

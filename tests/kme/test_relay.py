@@ -9,13 +9,14 @@ import pytest
 from installation import until
 from relays import DIAMOND, TWO, asked, network_of, ready, world
 
-from handfast.core.errors import AuthenticationError
+from handfast.core.errors import AuthenticationError, KeystoreError
 from handfast_hub.trunk.kme_answers import KeyNotFound, KeysUnavailable, KmeRefused
 from handfast_kme import link_states, relay
 from handfast_kme.alarms import Level
 from handfast_kme.messages import Unavailable
 from handfast_kme.network import NetworkError
 from handfast_kme.one_time_pad import TAG_KEY, cells_of, combined, seal, unseal
+from handfast_kme.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +157,53 @@ async def test_an_alarm_on_any_hop_voids_the_key_at_its_end_and_gives_no_other(t
                     kme.links[link].watch.level = Level.CLEAR
                     kme.store.add_block(link, block, cells, {})
             await ready(first, "sae-d", 5)
+
+
+async def test_a_key_that_fails_at_the_last_moment_is_void_at_the_far_end_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, DIAMOND) as here:
+        first, last = await here.sae("a"), await here.sae("d")
+        await ready(first, "sae-d", 20)
+        key_ids: list[str] = []
+
+        def fails(ids: list[str], local: object) -> None:
+            key_ids.extend(ids)
+            assert set(ids) <= set(here.kmes["d"].store.waiting())
+            raise KeystoreError("the disk is full")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(here.kmes["a"].store, "hand_out", fails)
+            with pytest.raises(KeysUnavailable):
+                await first.enc_keys("sae-d", extension_mandatory=TWO)
+
+        async def gone() -> bool:
+            return not here.kmes["d"].store.waiting()
+
+        await until(gone)
+        with pytest.raises(KeyNotFound):
+            await last.dec_keys("sae-a", key_ids)
+
+        async def nothing_to_tell() -> bool:
+            return not any(kme.store.untold(link) for kme in here.kmes.values() for link in kme.links)
+
+        await until(nothing_to_tell)
+        [key] = await first.enc_keys("sae-d", extension_mandatory=TWO)
+        assert await last.dec_keys("sae-a", [key.key_id]) == [key]
+
+
+def test_what_was_on_its_way_when_its_kme_died_is_told_to_be_void(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.sqlite")
+    store.add_block("ab", 1, os.urandom(32 * 10), {})
+    for key_id in ("given", "lost"):
+        store.begin({key_id: os.urandom(32)}, "sae-a", 1e12)
+        assert store.take_pad("ab", 2, False, [key_id], 1e12) is not None
+    assert list(store.hand_out(["given"])) == ["given"]
+    store.close()
+    store = Store(tmp_path / "store.sqlite")
+    assert store.untold("ab") == ["lost"]
+    with pytest.raises(KeystoreError):
+        store.hand_out(["lost"])
 
 
 async def test_a_hop_that_has_no_keys_is_gone_round_and_else_is_503(tmp_path: Path) -> None:

@@ -132,11 +132,6 @@ class Initiator(Lane):
         self._due = now + self.timing.retry
         self.tell(Failed(reason))
 
-    def ahead(self, key_ids: list[bytes], now: float) -> None:
-        """Tell the other end which keys are held in reserve here, at most 16; it may be lost."""
-        if self.current is not None:
-            self.say(self.current, now, messages.AHEAD, key_ids)
-
     # What the other end says ------------------------------------------------------------------
 
     def _accepted(self, raw: bytes, fields: list[Any], now: float) -> None:
@@ -190,4 +185,5 @@ class Initiator(Lane):
         messages.REFUSED: _refused,
         messages.PLEASE: _please,
         messages.ALARM: Lane.alarmed,
+        messages.AHEAD: Lane.named_ahead,
     }

@@ -49,6 +49,8 @@ class KmeSource:
         self._reserve, self._supply = Reserve(reserve), Supply(rekey)
         self._pause = min(_LOOK, rekey)
         self._alarmed: set[str] = set()
+        # The key_IDs that the other end was told of last.
+        self._told: list[bytes] = []
         self._last: Status | None = None
 
     async def enc_key(self) -> tuple[bytes, bytes]:
@@ -91,21 +93,35 @@ class KmeSource:
                     self._reserve.put(key_id, key, self._clock())
             except (LinkError, PeerError) as error:
                 _LOG.info("no QKD keys for the reserve", reason=error.detail)
-        return self.ids()
+        self._told = self.ids()
+        return self._told
 
-    async def hold(self, key_ids: Sequence[bytes]) -> None:
-        """The responder's end: fetch the keys that the initiator holds, and forget those that it does not."""
+    def agree(self, key_ids: Sequence[bytes]) -> None:
+        """The initiator's end: of the keys that it was told of the responder has these. The others are of no
+        use; its KME gave them before the responder was started anew, perhaps."""
+        for key_id in set(self._told) - set(key_ids):
+            self._reserve.pick(key_id, self._clock())
+
+    async def hold(self, key_ids: Sequence[bytes]) -> bool:
+        """The responder's end: fetch the keys that the initiator holds, and forget those that it does not.
+
+        False when it could not be found out which of them there are.
+        """
+        if not self._reserve.limit:
+            return False
         mine = set(self.ids())
         for key_id in mine - set(key_ids):
             self._reserve.pick(key_id, self._clock())
         for key_id in key_ids:
-            if self._reserve.limit and key_id not in mine:
+            if key_id not in mine:
                 try:
                     self._reserve.put(key_id, await self._named(key_id), self._clock())
-                except (LinkError, PeerError) as error:
+                except KeyNotFound as error:
                     _LOG.info("a QKD key of the reserve is not here", reason=error.detail)
-                    if isinstance(error, LinkError):
-                        return
+                except Error as error:
+                    _LOG.info("the QKD keys of the reserve cannot be fetched", reason=error.detail)
+                    return False
+        return True
 
     def ids(self) -> list[bytes]:
         """The key_IDs in reserve, at most 16 bytes each."""

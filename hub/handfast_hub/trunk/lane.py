@@ -93,7 +93,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class KeysAhead:
-    """The initiator holds these key_IDs in reserve; their keys may be fetched before they are needed."""
+    """The peer holds these keys in reserve: to be fetched by the responder, who answers with what it has."""
 
     key_ids: list[bytes]
 
@@ -194,6 +194,11 @@ class Lane(ABC):
             return None
         return self.current.sending.seal(CONTROL, encode_message(messages.BFD, packet))
 
+    def ahead(self, key_ids: list[bytes], now: float) -> None:
+        """Tell the peer which keys are held in reserve here, at most 16; it may be lost."""
+        if self.current is not None:
+            self.say(self.current, now, messages.AHEAD, key_ids)
+
     def next_event(self) -> Event | None:
         """The next event, or None."""
         return self._events.popleft() if self._events else None
@@ -279,6 +284,10 @@ class Lane(ABC):
         """ALARM: the other end trusts the QKD key of `epoch` no longer."""
         self._distrust(epoch)
         self.renew("alarm", now)
+
+    def named_ahead(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
+        """AHEAD: the keys that the other end holds."""
+        self.tell(KeysAhead(fields[0]))
 
     def _distrust(self, epoch: Epoch) -> None:
         epoch.suspect = True

@@ -198,8 +198,10 @@ class Link:
         elif isinstance(event, KeyWanted):
             self._spawn(self._fetch(lane, event))
         elif isinstance(event, KeysAhead):
-            if self._kme is not None:
-                self._spawn(self._kme.hold(event.key_ids))
+            if self._kme is not None and isinstance(lane, Initiator):
+                self._kme.agree(event.key_ids)
+            elif self._kme is not None:
+                self._spawn(self._hold(self._kme, lane, event.key_ids))
         elif not isinstance(event, Beat):
             self._note(lane, event)
 
@@ -247,6 +249,11 @@ class Link:
         self._hear(lane)
         self._flush()
         self._wake.set()
+
+    async def _hold(self, kme: KeySource, lane: Lane, key_ids: list[bytes]) -> None:
+        if await kme.hold(key_ids):
+            lane.ahead(kme.ids(), time.monotonic())
+            self._flush()
 
     async def _keep_ahead(self, kme: KeySource, lane: Initiator) -> None:
         key_ids = await kme.top_up()

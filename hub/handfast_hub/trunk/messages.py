@@ -65,7 +65,7 @@ SHAPES: "dict[int, tuple[object, ...]]" = {
     ALIVE: (),
     # a control packet of the session of the carrier that it came over
     BFD: (_BFD,),
-    # key_IDs: what the initiator holds in reserve
+    # key_IDs: what its sender holds in reserve
     AHEAD: (_KEY_IDS,),
 }
 LONGEST_TEXT = 128

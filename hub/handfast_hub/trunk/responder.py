@@ -7,7 +7,7 @@ from handfast.core.errors import AuthenticationError, UnexpectedMessageError
 from handfast.core.suites import SHA_256
 from handfast_hub.trunk import messages
 from handfast_hub.trunk.epochs import Epoch
-from handfast_hub.trunk.lane import KeysAhead, Lane
+from handfast_hub.trunk.lane import Lane
 from handfast_hub.trunk.opening import Accepting, Party, gate_is_right
 from handfast_hub.trunk.policy import DEFAULT_TIMING, Timing
 from handfast_hub.trunk.rekeying import Rekeyed
@@ -166,13 +166,10 @@ class Responder(Lane):
             self.promote(epoch, now)
         self.say(epoch, now, messages.SETTLED, epoch.number)
 
-    def _ahead(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
-        self.tell(KeysAhead(fields[0]))
-
     openings = {messages.OPEN: _offered, messages.CONFIRM: _confirmed}
     controls = {
         messages.REKEY: _rekey_offered,
         messages.PROVEN: _proven,
         messages.ALARM: Lane.alarmed,
-        messages.AHEAD: _ahead,
+        messages.AHEAD: Lane.named_ahead,
     }

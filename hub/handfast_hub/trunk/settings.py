@@ -74,7 +74,8 @@ class Trunk(_Section):
     """PEM file with the private key of `kme_certificate`."""
 
     kme_reserve: int = Field(default=8, ge=0, le=16)
-    """QKD keys that both hubs hold in memory for when a KME is down, half an hour at most; 0 holds none."""
+    """QKD keys that both hubs hold in memory for when a KME is down, half an hour at most; 0 holds none, for
+    a KME that keeps only the newest key."""
 
     disjoint_paths: Literal[1, 2] = 1
     """2 takes only QKD keys that came in two halves over ways without a common relay, so that no single relay

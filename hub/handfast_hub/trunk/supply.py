@@ -24,8 +24,14 @@ class KeySource(Protocol):
     async def top_up(self) -> list[bytes]:
         """Fetch keys ahead; the key_IDs that are held, for the other end."""
 
-    async def hold(self, key_ids: Sequence[bytes]) -> None:
-        """Fetch the keys that the other end holds ahead."""
+    async def hold(self, key_ids: Sequence[bytes]) -> bool:
+        """Fetch the keys that the other end holds ahead; whether it may be told what is here now."""
+
+    def agree(self, key_ids: Sequence[bytes]) -> None:
+        """The other end has these: forget what it was told of and has not."""
+
+    def ids(self) -> list[bytes]:
+        """The key_IDs that are held."""
 
     def void(self) -> None:
         """Forget keys that are held: an alarm came over them."""
