@@ -7,13 +7,16 @@ Both ends see the same counts, so both come to the same state without a further 
     abort  11 %   as alarm; no protocol makes key of this
 
 A step up is taken at once. A step down needs `CALM` blocks in a row below the threshold by `MARGIN`, since
-real
-series jump.
+real series jump. Every row of a link's history carries the state of the alarm, and one is written before the
+peer
+hears of a new alarm: whoever starts again begins where it stopped.
 """
 
 import enum
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +29,15 @@ CALM = 3
 # Blocks before an alarm whose keys are suspect too: Eve may have begun below the threshold.
 SUSPECT_BLOCKS = 4
 # How many standard deviations, and by which factor, a monitor must be off: a small block has large
-# deviations, a
-# large one would see the model's own simplifications.
+# deviations, a large one would see the model's own simplifications.
 SIGMAS = 6.0
-_BIAS_LOW, _BIAS_HIGH = 0.5, 2.0
+LIMITS = {
+    "vacuum gain": (0.6, 2.0),
+    "decoy gain": (0.92, 1.08),
+    "double click rate": (0.5, 2.5),
+    "bias current": (0.5, 2.0),
+}
+"""What each monitor may show, as a multiple of what the link showed when it was commissioned."""
 # Blocks whose X basis has fewer events say nothing of a QBER.
 _MIN_EVENTS = 200
 
@@ -43,6 +51,20 @@ class Level(enum.IntEnum):
     ABORT = 3
 
 
+@dataclass(frozen=True)
+class Monitor:
+    """What one monitor of the receiver showed in a block: a multiple of what it should show."""
+
+    name: str
+    ratio: float
+    off: bool
+
+    def __str__(self) -> str:
+        if self.name == "bias current":
+            return f"detector bias current {self.ratio:.1f} times what the counts explain"
+        return f"{self.name} {self.ratio:.2f} times the commissioned one"
+
+
 THRESHOLDS = {Level.WARN: 0.03, Level.ALARM: 0.08, Level.ABORT: 0.11}
 
 
@@ -54,6 +76,7 @@ class Verdict:
     reasons: tuple[str, ...]
     void: bool
     """True when this block raised an alarm: the last blocks are suspect."""
+    monitors: tuple[Monitor, ...] = ()
 
     @property
     def refusal(self) -> str | None:
@@ -64,19 +87,30 @@ class Verdict:
 class Watch:
     """The alarm of one link at one end."""
 
-    def __init__(self, optics: Optics | Pairs) -> None:
-        """`optics`: how the link was commissioned; what it shows is compared with this."""
+    def __init__(self, optics: Optics | Pairs, last: Mapping[str, Any] | None = None) -> None:
+        """`optics`: how the link was commissioned; what it shows is compared with this. `last`: the newest
+        row of its history."""
         self._expected = None if isinstance(optics, Pairs) else _Expected(optics)
         self.level = Level.CLEAR
         self.reasons: tuple[str, ...] = ()
         self._calm = 0
+        if last and "level" in last:
+            self.level = Level[str(last["level"]).upper()]
+            self.reasons = tuple(map(str, last.get("reasons", ())))
+            self._calm = int(last.get("calm", 0))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the history keeps of it, as plain values."""
+        return {"level": self.level.name.lower(), "reasons": list(self.reasons), "calm": self._calm}
 
     def see(self, measured: Measured) -> Verdict:
         """Judge one block."""
         error_rate = measured.x.error_rate if measured.x.total >= _MIN_EVENTS else 0.0
-        monitors = tuple(_bias_alarms(measured) + (self._expected.alarms(measured) if self._expected else []))
+        monitors = (*(self._expected.monitors(measured) if self._expected else ()), _bias(measured))
+        off = tuple(str(monitor) for monitor in monitors if monitor.off)
         up = _level(error_rate, 0.0)
-        if monitors:
+        if off:
             up = max(up, Level.ALARM)
         raised = up >= Level.ALARM
         if up >= self.level:
@@ -84,10 +118,10 @@ class Watch:
         else:
             self._step_down(max(_level(error_rate, MARGIN), up))
         if self.level >= Level.WARN:
-            self.reasons = (f"QBER {error_rate:.1%}", *monitors) if error_rate else monitors
+            self.reasons = (f"QBER {error_rate:.1%}", *off) if error_rate else off
         else:
             self.reasons = ()
-        return Verdict(self.level, self.reasons, raised)
+        return Verdict(self.level, self.reasons, raised, monitors)
 
     def _step_down(self, floor: Level) -> None:
         if floor >= self.level:
@@ -103,15 +137,14 @@ def _level(error_rate: float, margin: float) -> Level:
     return max(reached, default=Level.CLEAR)
 
 
-def _bias_alarms(measured: Measured) -> list[str]:
+def _bias(measured: Measured) -> Monitor:
+    low, high = LIMITS["bias current"]
     bias = measured.monitors.bias_current
-    if _BIAS_LOW <= bias <= _BIAS_HIGH:
-        return []
-    return [f"detector bias current {bias:.1f} times what the counts explain"]
+    return Monitor("bias current", bias, not low <= bias <= high)
 
 
 class _Expected:
-    """What an honest receiver shows (F2): vacuum gain, decoy gain, double clicks, bias current."""
+    """What an honest receiver shows (F2): vacuum gain, decoy gain, double clicks."""
 
     def __init__(self, optics: Optics) -> None:
         clicks = honest(optics)
@@ -129,19 +162,22 @@ class _Expected:
         double = float(np.dot(optics.probabilities, photons @ doubles))
         self._double = double / total / (1 + clicks.afterpulse)
 
-    def alarms(self, measured: Measured) -> list[str]:
-        """Every monitor that is off, in words."""
+    def monitors(self, measured: Measured) -> list[Monitor]:
+        """What each shows, and whether it is off beyond its limits and beyond chance."""
         events = [z + x for z, x in zip(measured.z_events, measured.x.events, strict=True)]
         signal = max(1.0, events[0] / self._shares[0])
         found = []
         monitors = measured.monitors
         rows = (
-            ("vacuum gain", events[2], self._vacuum * signal * self._shares[2], 0.6, 2.0),
-            ("decoy gain", events[1], self._decoy * signal * self._shares[1], 0.92, 1.08),
-            ("double click rate", monitors.doubles, self._double * monitors.clicks, 0.5, 2.5),
+            ("vacuum gain", events[2], self._vacuum * signal * self._shares[2]),
+            ("decoy gain", events[1], self._decoy * signal * self._shares[1]),
+            ("double click rate", monitors.doubles, self._double * monitors.clicks),
         )
-        for name, seen, expected, low, high in rows:
+        for name, seen, expected in rows:
+            low, high = LIMITS[name]
             slack = SIGMAS * math.sqrt(max(expected, 1.0))
-            if seen < min(expected * low, expected - slack) or seen > max(expected * high, expected + slack):
-                found.append(f"{name} {seen / max(expected, 1e-9):.2f} times the commissioned one")
+            off = seen < min(expected * low, expected - slack) or seen > max(
+                expected * high, expected + slack
+            )
+            found.append(Monitor(name, seen / max(expected, 1e-9), off))
         return found

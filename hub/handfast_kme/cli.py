@@ -140,6 +140,34 @@ def status(file: File, json: Json = False) -> None:
 
 
 @app.command()
+def metrics(
+    file: File,
+    blocks: Annotated[int, typer.Option(min=1, help="How many of the newest blocks are looked at.")] = 200,
+    json: Json = False,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Write text for Prometheus instead of a table.")
+    ] = False,
+) -> None:
+    """M1 to M10 of each end of each link beside what they should be: ok, warn, or - where nothing is asked.
+
+    Works beside running KMEs. For Prometheus let cron write --prometheus where the textfile collector of the
+    node exporter reads.
+    """
+    from handfast_kme import metrics as kme_metrics
+
+    if json and prometheus:
+        fail(LocalError("give --json or --prometheus, not both"))
+    try:
+        found = kme_metrics.readings(_load(file), blocks)
+    except Error as error:
+        fail(error)
+    if prometheus:
+        typer.echo(kme_metrics.prometheus(found).decode(), nl=False)
+        return
+    _show([reading._asdict() for reading in found], json, "no KME ran")
+
+
+@app.command()
 def attack(
     file: File,
     link: Annotated[str, typer.Argument(help="A provider link.")],

@@ -17,6 +17,7 @@ Whatever fails, the block is gone on both sides and the next one begins. Nothing
 import hashlib
 import hmac
 import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,8 @@ class Distilled:
     bounds: Bounds
     leaked: int
     key: bytes
+    authentication: float
+    """Seconds from a key at this end to the peer's tag over the block, checked."""
 
     @property
     def error_rate(self) -> float:
@@ -126,8 +129,8 @@ async def alice(
     matrix = random(seed_bytes(len(string))) if secret else b""
     await peer.send("amplify", secret, matrix)
     key = amplifier(string, secret, matrix) if secret else b""
-    await _finish(peer, await one_time(), key, block, first=True)
-    return Distilled(measured, z, limits, leaked, key)
+    seconds = await _finish(peer, await one_time(), key, block, first=True)
+    return Distilled(measured, z, limits, leaked, key, seconds)
 
 
 async def bob(
@@ -169,16 +172,17 @@ async def bob(
     if secret != limits.secret_bits(corrected.leaked):
         raise PeerError(f"the peer makes {secret} bits of a block that holds another number")
     key = amplifier(corrected.bits, secret, matrix) if secret else b""
-    await _finish(peer, await one_time(), key, block, first=False)
-    return Distilled(measured, z, limits, corrected.leaked, key)
+    seconds = await _finish(peer, await one_time(), key, block, first=False)
+    return Distilled(measured, z, limits, corrected.leaked, key, seconds)
 
 
-async def _finish(peer: Channel, one_time: bytes, key: bytes, block: bytes, first: bool) -> None:
-    """Exchange tags over everything said, and a proof that both made the same key.
+async def _finish(peer: Channel, one_time: bytes, key: bytes, block: bytes, first: bool) -> float:
+    """Exchange tags over everything said, and a proof that both made the same key; the seconds it took.
 
     The proof is an HMAC under the first bytes of the key, which go into the reserve of one-time keys and are
     used there once more: for this a computational proof is enough, as it guards against our own faults.
     """
+    started = time.monotonic()
     transcript, peer.transcript = peer.transcript, None
     if transcript is None:
         raise RuntimeError("a block has a transcript from its beginning")
@@ -191,9 +195,10 @@ async def _finish(peer: Channel, one_time: bytes, key: bytes, block: bytes, firs
     if not hmac.compare_digest(expected, tag):
         raise AuthenticationError("the Wegman-Carter tag of the block does not hold; its key is thrown away")
     if not hmac.compare_digest(proof, theirs):
-        raise AuthenticationError("the two ends made different keys of one block; both are thrown away")
+        raise KeysDiffer("the two ends made different keys of one block; both are thrown away")
     if not first:
         await peer.send("finish", own, mine)
+    return time.monotonic() - started
 
 
 async def _answer(peer: Channel, parities: cascade.Parities) -> tuple[int, int, int]:
@@ -235,6 +240,10 @@ async def _judged(peer: Channel, measured: Measured, judge: Judge) -> None:
     if refusal is not None:
         await peer.stop(refusal)
         raise BlockRefused(refusal)
+
+
+class KeysDiffer(AuthenticationError):
+    """The tags hold, and yet the keys are different: one end works wrongly (F6)."""
 
 
 class BlockRefused(PeerError):

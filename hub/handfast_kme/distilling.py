@@ -8,16 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from handfast.core.errors import EntropyError, Error, KeystoreError, PeerError
-from handfast.core.health_tests import HealthTests
+from handfast.core.errors import Error, KeystoreError, PeerError
 from handfast_kme import distil
-from handfast_kme.alarms import SUSPECT_BLOCKS, Verdict, Watch
+from handfast_kme.alarms import SUSPECT_BLOCKS, Level, Watch
+from handfast_kme.block_facts import Block
 from handfast_kme.cells import CELL
 from handfast_kme.channel import ONE_TIME_KEY, Channel
 from handfast_kme.database import wall_clock
 from handfast_kme.dials import Dials
 from handfast_kme.faults import MAX_LATENCY
 from handfast_kme.privacy import amplify
+from handfast_kme.random_bits import CheckedRandom
 from handfast_kme.store import Store
 from handfast_kme.tables import Node, ProviderLink
 
@@ -27,10 +28,6 @@ log = logging.getLogger("handfast_kme")
 REST = 0.2
 # One-time keys that a block brings, so that blocks which failed after their tags are made good.
 _REFILL = 2
-# Of every draw that much goes through the health tests of SP 800-90B.
-_TESTED = 1024
-# Thousandths of a bit a bit, and a false alarm in 2^40 windows.
-_CLAIM, _EXPONENT = 900, 40
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,11 @@ class Distilling:
         self.name = place.link.name
         self._store, self._dials = store, dials
         self.optics = place.link.light()
-        self.watch = Watch(self.optics)
+        last = next(iter(store.history(self.name, 1)), None)
+        self.watch = Watch(self.optics, last)
+        if last and self.watch.level >= Level.ALARM:
+            # Killed after it raised the alarm and before it voided the keys: it is done now.
+            store.void(self.name, max(0, last["block"] - SUSPECT_BLOCKS))
         self.error_rate: float | None = None
         self.key_rate = 0.0
 
@@ -71,38 +72,53 @@ class Distilling:
         forgotten."""
         dials = self._dials().at(self.place.me.name)
         peer.latency = dials.get("latency", 0.0) * MAX_LATENCY
+        begun = time.monotonic()
         number, name = await (self._offer(peer) if self.place.is_alice else self._take_offer(peer))
+        started = time.monotonic()
+        block = Block(number, started - begun, CheckedRandom(dials.get("entropy", 0.0)))
 
         async def one_time() -> bytes:
             taken = await self._one_time(name)
             return os.urandom(ONE_TIME_KEY) if dials.get("authentication") else taken
 
-        role = distil.alice if self.place.is_alice else distil.bob
-        seen: list[tuple[distil.Measured, Verdict]] = []
-
         def judge(measured: distil.Measured) -> str | None:
-            verdict = self.watch.see(measured)
-            seen.append((measured, verdict))
-            return verdict.refusal
+            block.measured, block.verdict = measured, self.watch.see(measured)
+            if block.verdict.void:
+                self._raise_alarm(block)
+            return block.verdict.refusal
 
-        started = time.monotonic()
-        pulses = self.place.link.pulses
+        role = distil.alice if self.place.is_alice else distil.bob
         try:
-            made = await role(
-                peer, line, self.optics, number.to_bytes(8, "big"), pulses, one_time, judge,
-                _tested_random(dials.get("entropy", 0.0)), _wrongly if dials.get("firmware") else amplify,
+            block.made = await role(
+                peer, line, self.optics, number.to_bytes(8, "big"), self.place.link.pulses, one_time, judge,
+                block.random, _wrongly if dials.get("firmware") else amplify,
             )  # fmt: skip
-            stored = await self._keep(peer, number, made.key, bool(dials.get("ingestion")))
+            block.bits = await self._keep(peer, number, block.made.key, bool(dials.get("ingestion")))
         except Error as error:
-            await self._remember(number, seen, None, 0, time.monotonic() - started, error.detail)
+            block.failure, block.seconds = error, time.monotonic() - started
+            await self._remember(block)
             await peer.stop(error.detail)
             raise
-        await self._remember(number, seen, made, stored, time.monotonic() - started, "")
+        block.seconds = time.monotonic() - started
+        await self._remember(block)
+
+    def _raise_alarm(self, block: Block) -> None:
+        """On the disk before the peer hears of it: a KME that is killed now must not come back as sound.
+
+        It holds the event loop for some milliseconds; nothing may happen in them.
+        """
+        facts = {"block": block.number, "secret_bits": 0, **self.watch.state}
+        self._store.remember(self.name, wall_clock(), facts)
+        block.voided = self._store.void(self.name, max(0, block.number - SUSPECT_BLOCKS))
 
     async def _offer(self, peer: Channel) -> tuple[int, str]:
         """Alice's end: wait for room in the store and for light, then begin a block."""
         link = self.place.link
-        while await asyncio.to_thread(self._store.count, self.name) >= link.max_keys * 32 // CELL:
+        # A link in alarm goes on: only blocks can end it, and none of their key is stored.
+        while (
+            self.watch.level < Level.ALARM
+            and await asyncio.to_thread(self._store.count, self.name) >= link.max_keys * 32 // CELL
+        ):
             await self._rest(peer)
         windows = link.windows()
         while windows is not None and windows.until_next(wall_clock()) > 0:
@@ -167,55 +183,12 @@ class Distilling:
             await peer.send("stored")
         return len(cells) // CELL * CELL * 8
 
-    async def _remember(
-        self,
-        number: int,
-        seen: list[tuple[distil.Measured, Verdict]],
-        made: distil.Distilled | None,
-        bits: int,
-        seconds: float,
-        failure: str,
-    ) -> None:
-        """History, and the voiding of suspect keys."""
-        facts: dict[str, Any] = {"block": number, "seconds": round(seconds, 3), "secret_bits": bits}
-        if failure:
-            facts["failure"] = failure
-        if seen:
-            measured, verdict = seen[0]
-            self.error_rate = made.error_rate if made else measured.x.error_rate
-            link_seconds = measured.pulses / self.optics.pulse_rate
-            self.key_rate = bits / link_seconds
-            facts |= {
-                "qber": round(self.error_rate, 5), "level": verdict.level.name.lower(),
-                "reasons": list(verdict.reasons),
-                "clicks": measured.monitors.clicks, "link_seconds": link_seconds,
-                "doubles": measured.monitors.doubles, "bias_current": measured.monitors.bias_current,
-            }  # fmt: skip
-            if verdict.void:
-                first = max(0, number - SUSPECT_BLOCKS)
-                facts["voided"] = await asyncio.to_thread(self._store.void, self.name, first)
-        if made is not None:
-            facts |= {
-                "efficiency": round(made.efficiency, 4),
-                "phase_error": round(made.bounds.phase_error, 4),
-            }
+    async def _remember(self, block: Block) -> None:
+        facts = block.facts(self.watch, self.optics.pulse_rate)
+        if block.measured is not None:
+            self.error_rate = block.error_rate
+            self.key_rate = block.bits / facts["link_seconds"]
         await asyncio.to_thread(self._store.remember, self.name, wall_clock(), facts)
-
-
-def _tested_random(bias: float) -> distil.Random:
-    """The operating system's generator, a piece of each draw health-tested; `bias` is fault F4."""
-    tests = HealthTests(_CLAIM, _EXPONENT)
-
-    def random(length: int) -> bytes:
-        drawn = os.urandom(length)
-        if bias:
-            drawn = bytes(byte & 0x11 for byte in drawn)
-        alarm = tests.test(drawn[:_TESTED])
-        if alarm is not None:
-            raise EntropyError("the random numbers of this end failed a health test; no key is made of them")
-        return drawn
-
-    return random
 
 
 def _wrongly(bits: Any, secret: int, seed: bytes) -> bytes:

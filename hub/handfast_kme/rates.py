@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from handfast_kme.decoy import Counts, bounds
+from handfast_kme.entangled import Pairs, coincidences
 from handfast_kme.optics import Clicks, Optics, asymptotic_rate, binary_entropy, honest
 
 # f_EC of cascade.py at these error rates, rounded up.
@@ -49,3 +50,11 @@ def expected(optics: Optics, pulses: int, clicks: Clicks | None = None) -> Expec
     endless = asymptotic_rate(optics, clicks)
     vacuum, decoy = ((float(gain) + after) / (float(gains[0]) + after) for gain in (gains[2], gains[1]))
     return Expected(z.error_rate, vacuum, decoy, finite, endless * alive, endless)
+
+
+def expected_clicks(source: Optics | Pairs) -> float:
+    """Clicks a link second of a link that nobody touches, dead time and afterpulses included."""
+    clicks = coincidences(source) if isinstance(source, Pairs) else honest(source)
+    total = sum(p * float(g) for p, g in zip(source.probabilities, clicks.gains(source), strict=True))
+    alive = 1 / (1 + total * clicks.dead_slots)
+    return source.pulse_rate * total * alive * (1 + clicks.afterpulse * alive)

@@ -95,7 +95,7 @@ def process(*command: str, log: Path, **more: str) -> Iterator[subprocess.Popen[
 
 
 class Asking:
-    """20 datagrams a second from one place to the address of another, until `stop` or the end of the block."""
+    """20 datagrams a second from one place to another's address, until `stop` or the end of the block."""
 
     def __init__(self, place: Place, other: Place, address: str) -> None:
         program, pipe = (sys.executable, str(Path(__file__).with_name("echoes.py"))), subprocess.PIPE
