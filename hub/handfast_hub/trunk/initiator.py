@@ -37,7 +37,7 @@ class _Pending:
         self.work = work
         self.message = message
         self.tries = 0
-        self.due = now
+        self.due = self.sent_at = now
         self.ends = now + GIVE_UP
 
 
@@ -74,6 +74,11 @@ class Initiator(Lane):
         else:
             own = self._asked.until if self._asked is not None else self._due
         return min(own, super().timer())
+
+    def new_way(self, now: float) -> None:
+        """Repeat what waits for an answer, but no sooner than ever: a stranger may have made the carrier."""
+        if self._pending is not None:
+            self._pending.due = min(self._pending.due, self._pending.sent_at + RESEND[0])
 
     def handle_timer(self, now: float) -> None:
         """Begin, resend or give up, and what both ends do."""
@@ -120,6 +125,7 @@ class Initiator(Lane):
     def _send_pending(self, pending: _Pending, now: float) -> None:
         pending.due = now + RESEND[min(pending.tries, len(RESEND) - 1)]
         pending.tries += 1
+        pending.sent_at = now
         if is_opening(pending.message):
             self.put(pending.message)
         elif pending.work is not None and self.current is not None:

@@ -199,6 +199,9 @@ class Lane(ABC):
         if self.current is not None:
             self.say(self.current, now, messages.AHEAD, key_ids)
 
+    def new_way(self, now: float) -> None:  # noqa: B027
+        """There is a carrier that has carried nothing yet: what waits for an answer may go at once."""
+
     def next_event(self) -> Event | None:
         """The next event, or None."""
         return self._events.popleft() if self._events else None

@@ -147,6 +147,8 @@ class Link:
             await strange[0].close()
         if self.epoch(HYBRID) is not None:
             self._paths.judge(time.monotonic())
+        for lane in self._lanes.values():
+            lane.new_way(time.monotonic())
         self._flush()
         self._wake.set()
         try:

@@ -24,11 +24,12 @@ from handfast_hub.trunk.carrier import Carrier
 # each fall up to the longest, and begins anew when the carrier has served for ten times as long.
 RETURN_AFTER = 5.0
 RETURN_LONGEST = 80.0
-# A proven carrier that was not Up for so long is closed; the hub that dials makes a new one then, and
+# A carrier that fell is closed after so long, in seconds; the hub that dials makes a new one then, and
 # sooner while it has no other: the other hub may have been killed, and know nothing of this one.
-STALE_ALONE = 5.0
+STALE_ALONE = 3.0
 STALE_DIALLED = 10.0
-STALE_CALLED = 30.0
+# One that never came Up has longer: the two hubs may have no epoch yet, or no longer the same.
+STALE_NEW = 30.0
 
 
 class Path:
@@ -162,8 +163,8 @@ class Paths:
         """When a carrier is given up, unless it is Up by then."""
         if path.session is None or path.up:
             return inf
-        if path.rank is None:
-            return path.since + STALE_CALLED
+        if path.rank is None or not path.fallen:
+            return path.since + STALE_NEW
         return path.since + (STALE_DIALLED if any(other.up for other in self._paths) else STALE_ALONE)
 
     def _better(self) -> list[Path]:
