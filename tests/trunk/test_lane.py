@@ -401,3 +401,20 @@ def test_the_lane_of_bulk_exports_nothing() -> None:
     events = [event for event in joined.events[0] if isinstance(event, Established)]
     assert len(events) >= 2
     assert all(event.exporter is None for event in events)
+
+
+def test_a_new_carrier_carries_the_opening_at_once_and_many_carriers_carry_no_more_of_it() -> None:
+    joined = Joined(carry=lambda _, frames: [])
+    initiator = joined.ends[0]
+    # Nobody has answered for a while, and the next repetition is seconds away.
+    joined.run(5.0)
+    before = len(joined.recorded[0])
+    joined.run(1.0)
+    assert len(joined.recorded[0]) == before
+    initiator.new_way(joined.now)
+    joined.run(0.3)
+    assert len(joined.recorded[0]) == before + 1
+    for _ in range(100):
+        initiator.new_way(joined.now)
+        joined.run(0.1)
+    assert len(joined.recorded[0]) <= before + 1 + 10.0 / 0.5 + 1

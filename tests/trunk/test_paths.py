@@ -165,3 +165,19 @@ def test_a_stranger_s_carrier_gets_no_session_and_is_never_used() -> None:
     two.run(40)
     assert two.used() == ("quic", "quic")
     assert "stranger" in two.stale
+
+
+def test_a_carrier_is_not_dead_whose_control_packets_wait_behind_records() -> None:
+    two = Two("tcp")
+    two.run(10, lambda: two.used() == ("tcp", "tcp"))
+    far = two.pairs[0][1]
+    for _ in range(50):
+        # A record in each tenth of a second, and no control packet.
+        two.now = round(two.now + 0.1, 1)
+        two.called.heard(far, True, two.now)
+        two.called.packets_to_send(two.now)
+        two.called.handle_timer(two.now)
+    assert far.up
+    two.cut.add("tcp")
+    two.run(3)
+    assert not far.up
