@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import vici
-from namespaces import Place, process, run, two_namespaces, until
+from namespaces import Place, process, run, two_namespaces, until_ready
 
 DAEMON = "charon-systemd"
 # kernel-libipsec before kernel-netlink: both can do ESP, and the kernel may have none.
@@ -106,9 +106,9 @@ def two_charons(folder: Path) -> Iterator[tuple[Charon, Charon]]:
             run(*charon.place.enter("ip", "address", "add", f"{charon.inside}/32", "dev", "lo"))
             command = charon.place.enter(DAEMON)
             log = folder / f"{charon.place.name}.out"
-            stack.enter_context(process(*command, log=log, STRONGSWAN_CONF=str(charon.settings)))
-        for charon in charons:
-            until(charon.ready)
+            child = stack.enter_context(process(*command, log=log, STRONGSWAN_CONF=str(charon.settings)))
+            # Debian's profile of AppArmor, where it is enforced, lets charon open no socket of ours.
+            until_ready(charon.ready, child, log)
             with charon.session() as session:
                 session.load_shared({"type": "IKE", "data": "classical", "owners": []})
         yield charons[0], charons[1]

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 _COUNT = itertools.count()
 
@@ -95,7 +97,7 @@ def process(*command: str, log: Path, **more: str) -> Iterator[subprocess.Popen[
 
 
 class Asking:
-    """20 datagrams a second from one place to another's address, until `stop` or the end of the block."""
+    """20 datagrams a second from one place to an address of another, until `stop` or the block's end."""
 
     def __init__(self, place: Place, other: Place, address: str) -> None:
         program, pipe = (sys.executable, str(Path(__file__).with_name("echoes.py"))), subprocess.PIPE
@@ -121,6 +123,16 @@ class Asking:
         output, _ = self._asking.communicate(timeout=PATIENCE)
         sent, answered = output.split()
         return int(sent), int(answered)
+
+
+def until_ready(ready: Callable[[], bool], child: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait for a program of others; where it does not run at all the test is skipped, and says why."""
+    ends = time.monotonic() + PATIENCE
+    while not ready():
+        if child.poll() is not None or time.monotonic() > ends:
+            said = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
+            pytest.skip(f"{child.args[4]} does not run here; it said: {said[-1]}")  # type: ignore[index]
+        time.sleep(0.05)
 
 
 def until(condition: object, seconds: float = PATIENCE) -> None:

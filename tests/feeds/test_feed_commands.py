@@ -38,15 +38,17 @@ async def test_a_feed_that_fails_says_why_and_the_trunk_goes_on(tmp_path: Path) 
         await fed.reach("failing")
         before = fed.hubs["berlin"].trunks.status()["vienna"]["epochs_with_qkd"]
         assert isinstance(before, int)
-        await until(lambda: fed.hubs["berlin"].trunks.status()["vienna"]["epochs_with_qkd"] >= before + 2)
+        await until(lambda: fed.hubs["berlin"].trunks.status()["vienna"]["epochs_with_qkd"] > before)
         file = tmp_path / "berlin" / "hub.toml"
 
+        rows: list[dict[str, str]] = []
+
         async def noted() -> bool:
-            rows = json.loads((await hub(file, "feed", "status", "--json"))[1])
+            rows[:] = json.loads((await hub(file, "feed", "status", "--json"))[1])
             return bool(rows) and rows[0]["state"] == "failing"
 
         await until(noted)
-        [row] = json.loads((await hub(file, "feed", "status", "--json"))[1])
+        [row] = rows
         assert (row["feed"], row["trunk"], row["kind"]) == ("tunnel", "vienna", "wireguard")
         assert "hfnothere" in row["reason"] or "'wg'" in row["reason"]
         code, output, _ = await hub(file, "feed", "status")

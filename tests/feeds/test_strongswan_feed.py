@@ -134,7 +134,18 @@ async def test_an_initiator_that_was_restarted_ends_the_connection_of_the_run_be
     for epoch in (5, 0):
         await responder.put(fed_key(epoch, 1))
         await consumer(first, second, "initiator").put(fed_key(epoch, 1))
-    assert labels(first) == [fed_key(0, 1).label("tunnel")]
+        # Killed before it opened the connection of its next key.
+        left = fed_key(epoch + 1, 1).label("tunnel")
+        with first.session() as session:
+            session.load_shared({"id": left, "type": "PPK", "data": bytes(32), "owners": [left]})
+            session.load_conn({left: {**first.connection(second), "version": "2", "ppk_id": left}})
+    await responder.put(fed_key(1, 2))
+    await consumer(first, second, "initiator").put(fed_key(1, 2))
+    label = fed_key(1, 2).label("tunnel")
+    assert [name for name, _ in first.associations()] == labels(first) == [label]
+    with first.session() as session:
+        loaded = [name.decode() for name in session.get_conns()["conns"]]
+    assert (first.ppks(), sorted(loaded)) == ([label], [label, "handfast-tunnel-drop"])
 
 
 async def test_what_the_operator_wrote_cannot_weaken_the_connection(charons: tuple[Any, Any]) -> None:

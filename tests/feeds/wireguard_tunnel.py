@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from namespaces import Place, process, run, two_namespaces, until
+from namespaces import Place, process, run, two_namespaces, until_ready
 
 
 class End:
@@ -77,8 +77,9 @@ def wireguard_tunnel(folder: Path) -> Iterator[tuple[End, End]]:
         ]
         for end in ends:
             command = end.place.enter("wireguard-go", "-f", end.interface)
-            stack.enter_context(process(*command, log=folder / f"{end.interface}.log"))
-            until(lambda: end.interface in run("wg", "show", "interfaces").split())  # noqa: B023
+            log = folder / f"{end.interface}.log"
+            child = stack.enter_context(process(*command, log=log))
+            until_ready(lambda: end.interface in run("wg", "show", "interfaces").split(), child, log)  # noqa: B023
         ends[0].up(ends[1])
         ends[1].up(ends[0])
         yield ends[0], ends[1]
