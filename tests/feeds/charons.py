@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Charon:
         self.place = place
         self.inside = inside
         self.socket = folder / f"{place.name}.vici"
+        self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / f"{place.name}.charon.log"
         self.settings = folder / f"{place.name}.conf"
         self.settings.write_text(
@@ -106,9 +108,11 @@ def two_charons(folder: Path) -> Iterator[tuple[Charon, Charon]]:
             run(*charon.place.enter("ip", "address", "add", f"{charon.inside}/32", "dev", "lo"))
             command = charon.place.enter(DAEMON)
             log = folder / f"{charon.place.name}.out"
-            child = stack.enter_context(process(*command, log=log, STRONGSWAN_CONF=str(charon.settings)))
+            charon.process = stack.enter_context(
+                process(*command, log=log, STRONGSWAN_CONF=str(charon.settings))
+            )
             # Debian's profile of AppArmor, where it is enforced, lets charon open no socket of ours.
-            until_ready(charon.ready, child, log)
+            until_ready(charon.ready, charon.process, log)
             with charon.session() as session:
                 session.load_shared({"type": "IKE", "data": "classical", "owners": []})
         yield charons[0], charons[1]

@@ -148,6 +148,19 @@ async def test_an_initiator_that_was_restarted_ends_the_connection_of_the_run_be
     assert (first.ppks(), sorted(loaded)) == ([label], [label, "handfast-tunnel-drop"])
 
 
+async def test_closing_does_not_wait_for_a_dead_end(charons: tuple[Any, Any]) -> None:
+    first, second = charons
+    await consumer(second, first, "responder").put(fed_key(1, 1))
+    initiator = consumer(first, second, "initiator")
+    await initiator.put(fed_key(1, 1))
+    second.process.kill()
+    second.process.wait()
+    await initiator.shut()
+    with first.session() as session:
+        assert list(session.list_sas()) == []
+    assert first.ppks() == []
+
+
 async def test_what_the_operator_wrote_cannot_weaken_the_connection(charons: tuple[Any, Any]) -> None:
     first, second = charons
     weak = {**second.connection(first), "ppk_required": False, "unique": "replace", "ppk_id": "mine"}

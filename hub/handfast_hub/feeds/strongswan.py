@@ -23,8 +23,9 @@ from handfast_hub.feeds.keys import FeedKey, oldest_first
 from handfast_hub.feeds.settings import StrongswanFeed
 from handfast_hub.feeds.worker import Worker
 
-# How long the other end may take to answer, and charon; the longer one in seconds.
+# How long the other end may take to answer to a new IKE_SA and to the end of one, and charon itself.
 _INITIATE_SECONDS = 10
+_END_SECONDS = 2
 _CHARON_SECONDS = 15.0
 # Between the new IKE_SA and the end of the old one, for what is on its way under that.
 _OVERLAP_SECONDS = 1.0
@@ -126,11 +127,15 @@ class Strongswan:
         return label
 
     def _end(self, label: str, session: "vici.Session") -> None:
-        """End every IKE_SA of a connection, and unload it."""
+        """End every IKE_SA of a connection, and unload it; FeedError when one is still there."""
+        # Without `force` charon would go on for minutes, SAs and all, when the other end is dead.
+        wanted = {"ike": label, "force": "yes", "timeout": 1000 * _END_SECONDS, "loglevel": -1}
         # Each fails when there is nothing of that name, which is what is wanted.
         with contextlib.suppress(vici.exception.CommandException):
-            for _ in session.terminate({"ike": label, "timeout": 1000 * _INITIATE_SECONDS, "loglevel": -1}):
+            for _ in session.terminate(wanted):
                 pass
+        if any(name == label for name, _ in list(_associations(session))):
+            raise FeedError(f"charon does not end the connection {label}")
         with contextlib.suppress(vici.exception.CommandException):
             session.unload_conn({"name": label})
 
@@ -202,4 +207,6 @@ def _said(value: Any) -> Any:
         return {key: _said(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_said(item) for item in value]
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
