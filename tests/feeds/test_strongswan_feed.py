@@ -48,6 +48,11 @@ def labels(charon: Any) -> list[str]:
     return [name for name, sa in charon.associations() if sa.get("ppk") == b"yes"]
 
 
+def drops(charon: Any) -> list[Any]:
+    with charon.session() as session:
+        return [policy for entry in session.list_policies({"drop": "yes"}) for policy in entry.values()]
+
+
 async def test_traffic_goes_on_while_each_epoch_brings_a_new_ike_sa_and_stops_with_them(
     charons: tuple[Any, Any], tmp_path: Path
 ) -> None:
@@ -145,7 +150,7 @@ async def test_an_initiator_that_was_restarted_ends_the_connection_of_the_run_be
     assert [name for name, _ in first.associations()] == labels(first) == [label]
     with first.session() as session:
         loaded = [name.decode() for name in session.get_conns()["conns"]]
-    assert (first.ppks(), sorted(loaded)) == ([label], [label, "handfast-tunnel-drop"])
+    assert (first.ppks(), sorted(loaded)) == ([label], [label, "handfast-tunnel:drop"])
 
 
 async def test_closing_does_not_wait_for_a_dead_end(charons: tuple[Any, Any]) -> None:
@@ -171,7 +176,7 @@ async def test_what_the_operator_wrote_cannot_weaken_the_connection(charons: tup
     await responder.put(fed_key(1, 1))
     with second.session() as session:
         loaded = {name: conn for entry in session.list_conns() for name, conn in entry.items()}
-        dropped = [policy for entry in session.list_policies({"drop": "yes"}) for policy in entry.values()]
+    dropped = drops(second)
     connection = loaded["handfast-tunnel"]
     assert connection["ppk_required"] == b"yes"
     assert connection["unique"] == b"UNIQUE_NEVER"
@@ -180,6 +185,13 @@ async def test_what_the_operator_wrote_cannot_weaken_the_connection(charons: tup
     assert [(policy["local-ts"], policy["remote-ts"]) for policy in dropped] == [
         ([f"{second.inside}/32".encode()], [f"{first.inside}/32".encode()])
     ]
+    # Not even when somebody has loaded the files of swanctl, and the feed closes.
+    with second.session() as session:
+        session.unload_conn({"name": "handfast-tunnel:drop"})
+    assert drops(second) == []
+    await responder.shut()
+    assert drops(second) == dropped
+    await responder.put(fed_key(1, 1))
     # An initiator without any PPK is refused.
     with first.session() as session:
         classical = {**first.connection(second), "version": "2"}

@@ -56,12 +56,12 @@ class Strongswan:
     async def put(self, key: FeedKey) -> None:
         """Load the PPK; as initiator, move the connection onto it."""
         work = self._initiate if self._settings.role == "initiator" else self._respond
-        # `swanctl --load-conns` unloads what is in no file of its own.
         await self._in_thread(self._drop)
         await self._in_thread(partial(work, key))
 
     async def shut(self) -> None:
         """End the connection and forget every PPK of this feed."""
+        await self._in_thread(self._drop)
         await self._in_thread(self._forget)
 
     def _respond(self, key: FeedKey, session: "vici.Session") -> None:
@@ -109,6 +109,11 @@ class Strongswan:
         self._loaded = []
 
     def _drop(self, session: "vici.Session") -> None:
+        """Load the policies that drop, at the lowest priority that charon has.
+
+        Again and again: `swanctl --load-conns` unloads what is in no file of its own, and where they are
+        loaded nothing changes.
+        """
         children = {
             name: {
                 "mode": "drop", "start_action": "trap",
@@ -116,8 +121,8 @@ class Strongswan:
             }
             for name, child in _said(self._settings.connection)["children"].items()
         }  # fmt: skip
-        # With this address it never answers anybody.
-        session.load_conn({f"{self._responding}-drop": {"remote_addrs": ["127.0.0.1"], "children": children}})
+        # With this address it never answers anybody. No feed can have a colon in its name.
+        session.load_conn({f"{self._responding}:drop": {"remote_addrs": ["127.0.0.1"], "children": children}})
 
     def _load(self, key: FeedKey, session: "vici.Session") -> str:
         """Load the PPK under the label of the key, which is its PPK_ID."""
