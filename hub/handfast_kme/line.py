@@ -17,7 +17,6 @@ events differs, because nobody could draw 10^9 pulses a second here.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -65,7 +64,7 @@ class Line:
     async def carry(self, alice: Channel, bob: Channel) -> None:
         """One block."""
         started = time.monotonic()
-        wishes = await _both(alice.receive("light", patient=True), bob.receive("light", patient=True))
+        wishes = await both(alice.receive("light", patient=True), bob.receive("light", patient=True))
         if wishes[0] != wishes[1] or len(wishes[0]) != 2:
             raise PeerError("the two ends of the line ask for different blocks")
         pulses = wishes[0][1]
@@ -82,7 +81,7 @@ class Line:
         count = len(seen.slots)
         await alice.send("sent", seen.intensity.tobytes())
         await bob.send("clicks", count)
-        (bits, alice_bases), (bob_bases,) = await _both(alice.receive("states"), bob.receive("bases"))
+        (bits, alice_bases), (bob_bases,) = await both(alice.receive("states"), bob.receive("bases"))
         sent = unpack(bits, count)
         matched = unpack(alice_bases, count) == unpack(bob_bases, count)
         outcome = await asyncio.to_thread(measure, clicks, seen, sent, matched, self._nature)
@@ -103,13 +102,19 @@ def unpack(data: object, count: int) -> Bits:
     return np.unpackbits(np.frombuffer(data, np.uint8), count=count)
 
 
-async def _both(first: Awaitable[list[Any]], second: Awaitable[list[Any]]) -> list[list[Any]]:
+async def both(first: Awaitable[list[Any]], second: Awaitable[list[Any]]) -> list[list[Any]]:
     """Wait for both ends; when one fails the other is not waited for."""
     tasks = [asyncio.ensure_future(end) for end in (first, second)]
     try:
         return list(await asyncio.gather(*tasks))
+    except Error:
+        # When one end fails in the same moment in which we are cancelled, gather raises the failure alone:
+        # without this the line would go on as if nobody had cancelled it.
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise asyncio.CancelledError from None
+        raise
     finally:
         for task in tasks:
             task.cancel()
-        with contextlib.suppress(BaseException):
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
