@@ -137,14 +137,15 @@ def _click_rate(window: Window) -> float | None:
 
 def _click_ratio(window: Window) -> float | None:
     rate = _click_rate(window)
-    if rate is None:
+    if rate is None or window.link.windows() is not None:
+        # A satellite shows what it was commissioned with at one moment of a pass only.
         return None
     return rate / expected_clicks(window.optics)
 
 
 def _drift(window: Window) -> float | None:
     found = window.values("qber")
-    if not found:
+    if not found or window.link.windows() is not None:
         return None
     optics = window.optics
     if isinstance(optics, Pairs):

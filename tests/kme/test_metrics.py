@@ -156,3 +156,10 @@ def test_the_command_shows_tables_json_and_text_for_prometheus(place: tuple[Any,
     assert "simulated" in families["handfast_kme_qber_percent"].documentation
     assert command("--json", "--prometheus").exit_code != 0
     assert "qber_percent" in command().stdout
+
+
+def test_the_page_names_every_metric() -> None:
+    page = (Path(__file__).parents[2] / "docs/qkd.md").read_text()
+    rows = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("| M")}
+    for metric in METRICS:
+        assert not metric.number or f"`{metric.name}`" in rows[metric.number]
