@@ -19,7 +19,7 @@ class BlockPair:
         self._keys = array("I", bytes(32 * (self._rounds + 1)))
         _KERNELS.expand(self._keys, key, len(key), self._slices)
 
-    def count_and_mac(self, counter: bytearray, out: bytearray, opening: bool) -> None:
+    def count_and_mac(self, counter: bytearray, out: "bytearray | memoryview", opening: bool) -> None:
         """The steps of CCM over all of `out`, in place; `counter` stands before the first block of it."""
         _KERNELS.count_and_mac(
             self.blocks, self._keys, self._rounds, self._slices, counter, out, 1 if opening else 0

@@ -11,8 +11,15 @@ from handfast_micropython.buffers import equal, xor_into
 
 def seal(key: bytes, nonce: bytes, aad: bytes, plaintext: bytes, tag_length: int) -> bytes:
     """Ciphertext and tag. `key` is 16 or 32 bytes, `nonce` 7 to 13, `tag_length` even and 4 to 16."""
-    out, tag = _run(key, nonce, aad, plaintext, tag_length, False)
-    return bytes(out) + tag
+    out = bytearray(len(plaintext) + tag_length)
+    out[: len(plaintext)] = plaintext
+    seal_in_place(key, nonce, aad, memoryview(out), tag_length)
+    return bytes(out)
+
+
+def seal_in_place(key: bytes, nonce: bytes, aad: bytes, text: memoryview, tag_length: int) -> None:
+    """Ciphertext and tag in `text`, where the plaintext was and room for the tag behind it."""
+    text[-tag_length:] = _run(key, nonce, aad, text[:-tag_length], tag_length, False)
 
 
 def open_(key: bytes, nonce: bytes, aad: bytes, ciphertext: bytes, tag_length: int) -> bytes:
@@ -20,32 +27,32 @@ def open_(key: bytes, nonce: bytes, aad: bytes, ciphertext: bytes, tag_length: i
     split = len(ciphertext) - tag_length
     if split < 0:
         raise AuthenticationError
-    out, tag = _run(key, nonce, aad, ciphertext[:split], tag_length, True)
+    out = bytearray(memoryview(ciphertext)[:split])
+    tag = _run(key, nonce, aad, out, tag_length, True)
     if not equal(tag, ciphertext[split:]):
         raise AuthenticationError
     return bytes(out)
 
 
 def _run(
-    key: bytes, nonce: bytes, aad: bytes, data: bytes, tag_length: int, opening: bool
-) -> "tuple[bytearray, bytes]":
-    """The other text, and the tag over the plaintext."""
+    key: bytes, nonce: bytes, aad: bytes, out: "bytearray | memoryview", tag_length: int, opening: bool
+) -> bytes:
+    """Makes the other text of `out`; the tag over the plaintext."""
     pair = BlockPair(key)
     blocks = pair.blocks
     size = 15 - len(nonce)
     counter = bytes((size - 1,)) + nonce
-    head = _head(nonce, aad, len(data), tag_length)
+    head = _head(nonce, aad, len(out), tag_length)
     for start in range(0, len(head) - 16, 16):
         xor_into(blocks, 16, head, start, 16)
         pair.encrypt()
     xor_into(blocks, 16, head, len(head) - 16, 16)
-    out = bytearray(data)
     pair.count_and_mac(bytearray(counter + bytes(size)), out, opening)
     # The block that hides the tag (RFC 3610 section 2.3) shares its step with the last block of plaintext.
     blocks[:16] = counter + bytes(size)
     pair.encrypt()
     xor_into(blocks, 16, blocks, 0, 16)
-    return out, bytes(blocks[16 : 16 + tag_length])
+    return bytes(blocks[16 : 16 + tag_length])
 
 
 def _head(nonce: bytes, aad: bytes, length: int, tag_length: int) -> bytes:

@@ -3,16 +3,16 @@
 board = Board(qrng_uart=1)
 """
 
-from handfast.core.errors import Error, LocalError
+from handfast.core.errors import LocalError
+from handfast_micropython import phases
 from handfast_micropython.clock import Clock
 from handfast_micropython.crypto import Crypto
-from handfast_micropython.entropy import Entropy
 from handfast_micropython.keystore import PATH, Keystore
-from handfast_micropython.qrng import open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.ports import QuantumSource
+    from handfast_micropython.entropy import Entropy
 
 __all__ = ("PATH", "Board", "unique_id")
 
@@ -32,25 +32,41 @@ class Board:
         with the quantum module; or `qrng`: see `handfast_micropython.qrng`, or a source. Without either
         the chip's generator is the source, and says so.
 
-        LocalError for a source that does not exist, KeystoreError when the keystore cannot be used.
+        KeystoreError when the keystore cannot be used.
         """
         if qrng_uart is not None:
             if qrng is not None:
                 raise LocalError("give the quantum source once, as qrng or as qrng_uart")
             qrng = "uart:%d" % qrng_uart
-        source = open_source(qrng or "os") if qrng is None or isinstance(qrng, str) else qrng
+        self._source = qrng or "os"
+        self._entropy: "Entropy | None" = None
         self.crypto = Crypto()
         self.clock = Clock()
         self.keystore = Keystore(path) if keystore is None else keystore
-        try:
-            self.entropy = Entropy(self.crypto, self.keystore, source, unique_id=unique_id())
-        except Error:
-            self.keystore.close()
-            raise
+
+    @property
+    def entropy(self) -> "Entropy":
+        """Made when it is first asked for: a board that has its key draws nothing.
+
+        LocalError for a source that does not exist, KeystoreError.
+        """
+        if self._entropy is None:
+            from handfast_micropython.entropy import Entropy
+            from handfast_micropython.qrng import open_source
+
+            source = open_source(self._source) if isinstance(self._source, str) else self._source
+            self._entropy = Entropy(self.crypto, self.keystore, source, unique_id=unique_id())
+        return self._entropy
+
+    def enrolled(self) -> None:
+        """Called when an enrolment has ended, well or not: lets go of what it had loaded."""
+        for phase in (phases.KEM, phases.SIGNATURE, phases.ENROLMENT):
+            phases.end(phase)
 
     async def close(self) -> None:
         """Let go of the source and of the keystore; may be called twice."""
-        await self.entropy.close()
+        if self._entropy is not None:
+            await self._entropy.close()
         self.keystore.close()
 
 

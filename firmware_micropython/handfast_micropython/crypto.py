@@ -22,14 +22,16 @@ from handfast.core.suites import (
     SIGNATURES,
     SUITES,
 )
-from handfast_micropython import aes_ccm
+from handfast_micropython import aes_ccm, phases
 from handfast_micropython.buffers import equal, xor_into
 from handfast_micropython.keccak import shake256
-from handfast_micropython.kmac import kmac256
+from handfast_micropython.kmac import kmac256, xor_kmac256
 from handfast_micropython.tier import TIER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from handfast.core.suites import Kem, Signature
     from handfast_micropython.mldsa import MlDsa
     from handfast_micropython.mlkem import MlKem
@@ -43,21 +45,29 @@ class Crypto:
     name = "handfast_micropython, " + TIER
     hedged = True
 
+    def pieces(self, pieces: "tuple[bytes, ...]") -> "tuple[bytes, ...]":
+        """Hashes, KMAC and signatures take what they are over in pieces, and join nothing."""
+        return pieces
+
     def supports(self, suite: int) -> bool:
         """Whether every primitive of suite number `suite` is there."""
         row = SUITES.get(suite)
         return row is not None and row.signature in SIGNATURES and row.kem in KEMS
 
-    def hash(self, algorithm: int, data: bytes) -> bytes:
+    def hash(self, algorithm: int, data: "bytes | tuple[bytes, ...]") -> bytes:
         """SHA-256 (-16), SHA-384 (-43) or 64 bytes of SHAKE256 (-45) of `data`."""
         if algorithm == SHAKE256:
             return shake256(data, HASHES[SHAKE256].length)
         if algorithm == SHA_384:
             from handfast_micropython.sha384 import sha384
 
-            return sha384(data)
+            pieces = data if isinstance(data, tuple) else (data,)
+            return sha384(b"".join([bytes(piece) for piece in pieces]))
         if algorithm == SHA_256:
-            return hashlib.sha256(data).digest()
+            digest = hashlib.sha256()
+            for piece in data if isinstance(data, tuple) else (data,):
+                digest.update(piece)
+            return digest.digest()
         raise LocalError("no hash %d" % algorithm)
 
     def hmac(self, algorithm: int, key: bytes, data: bytes) -> bytes:
@@ -74,6 +84,10 @@ class Crypto:
     def kmac256(self, key: bytes, data: bytes, length: int, custom: bytes) -> bytes:
         """KMAC256, SP 800-185 section 4; `length` in bytes."""
         return kmac256(key, data, length, custom)
+
+    def xor_kmac256(self, key: bytes, data: bytes, text: memoryview) -> None:
+        """XOR as many bytes of KMAC256 as `text` has into `text`."""
+        xor_kmac256(key, data, text)
 
     def equal(self, left: bytes, right: bytes) -> bool:
         """Compare in constant time."""
@@ -97,6 +111,14 @@ class Crypto:
 
             return aes_gcm.seal(key, nonce, aad, plaintext)
         return aes_ccm.seal(key, nonce, aad, plaintext, tag_length)
+
+    def seal_in_place(self, algorithm: int, key: bytes, nonce: bytes, aad: bytes, text: memoryview) -> None:
+        """AEAD encryption of `text`, which has room for the tag behind the plaintext."""
+        tag_length = self._tag_length(algorithm, key, nonce)
+        if algorithm == A256GCM:
+            text[:] = self.seal(algorithm, key, nonce, aad, bytes(text[:-tag_length]))
+        else:
+            aes_ccm.seal_in_place(key, nonce, aad, text, tag_length)
 
     def open(self, algorithm: int, key: bytes, nonce: bytes, aad: bytes, ciphertext: bytes) -> bytes:
         """AEAD decryption; AuthenticationError when the tag is wrong."""
@@ -139,7 +161,7 @@ class Crypto:
         _own(row.name, "seed", row.seed, seed)
         return part.public_key(seed)
 
-    def sign(self, algorithm: int, seed: bytes, message: bytes, randomness: bytes) -> bytes:
+    def sign(self, algorithm: int, seed: bytes, message: bytes, randomness: bytes) -> "Any":
         """Hedged ML-DSA, empty context (FIPS 204 algorithm 2); `randomness` is 32 bytes."""
         row, part = _signature(algorithm)
         _own(row.name, "randomness", row.randomness, randomness)
@@ -161,6 +183,7 @@ class Crypto:
 
 def _kem(kem: str) -> "tuple[Kem, MlKem | XWing]":
     part: "MlKem | XWing | None"
+    phases.end(phases.SIGNATURE)
     if kem == MLKEM768_X25519:
         from handfast_micropython.xwing import X_WING
 
@@ -175,6 +198,7 @@ def _kem(kem: str) -> "tuple[Kem, MlKem | XWing]":
 
 
 def _signature(algorithm: int) -> "tuple[Signature, MlDsa]":
+    phases.end(phases.KEM)
     from handfast_micropython.mldsa import ML_DSA
 
     part = ML_DSA.get(algorithm)

@@ -32,7 +32,7 @@ class Entropy:
         source: "QuantumSource",
         *,
         unique_id: bytes = b"",
-        batch: int = 16,
+        batch: int = 6,
         timeout: float = 5.0,
         second: "SecondSource | None" = None,
     ) -> None:

@@ -1,5 +1,6 @@
 """SHA-3 and SHAKE (FIPS 202): one sponge over Keccak-f[1600]."""
 
+from handfast_micropython.buffers import xor_into
 from handfast_micropython.tier import kernels
 
 _KERNELS = kernels("keccak")
@@ -27,10 +28,14 @@ class Sponge:
         self._at = 0
         self._squeezing = False
 
-    def absorb(self, data: "bytes | bytearray") -> None:
-        """Take `data` in, after everything before it; ValueError after a squeeze."""
+    def absorb(self, data: "bytes | bytearray | memoryview | tuple[bytes, ...]") -> None:
+        """Take `data` in, after everything before it, a tuple piece by piece; ValueError after a squeeze."""
         if self._squeezing:
             raise ValueError("a sponge that was squeezed absorbs no more")
+        if isinstance(data, tuple):
+            for piece in data:
+                self.absorb(piece)
+            return
         self._at = _KERNELS.absorb(self._at, self._rate, self._state, data)
 
     def fill(self) -> None:
@@ -41,27 +46,40 @@ class Sponge:
 
     def squeeze(self, length: int) -> bytes:
         """The next `length` bytes; nothing can be absorbed afterwards."""
+        if length <= self._rate and not self._squeezing:
+            # What almost everybody wants: one copy, and no second one.
+            self._finish()
+            self._at = length
+            return bytes(memoryview(self._state)[:length])
+        out = bytearray(length)
+        self.squeeze_into(out)
+        return bytes(out)
+
+    def squeeze_into(self, out: "bytearray | memoryview") -> None:
+        """XOR the next bytes into all of `out`."""
         state, rate = self._state, self._rate
         if not self._squeezing:
-            state[self._at] ^= self._suffix
-            state[rate - 1] ^= 0x80
-            permute(state)
-            self._at = 0
-            self._squeezing = True
-        out = bytearray(length)
-        done = 0
+            self._finish()
+        done, length = 0, len(out)
         while done < length:
             if self._at == rate:
                 permute(state)
                 self._at = 0
             count = min(rate - self._at, length - done)
-            out[done : done + count] = state[self._at : self._at + count]
+            xor_into(out, done, state, self._at, count)
             self._at += count
             done += count
-        return bytes(out)
+
+    def _finish(self) -> None:
+        state = self._state
+        state[self._at] ^= self._suffix
+        state[self._rate - 1] ^= 0x80
+        permute(state)
+        self._at = 0
+        self._squeezing = True
 
 
-def _digest(rate: int, suffix: int, data: bytes, length: int) -> bytes:
+def _digest(rate: int, suffix: int, data: "bytes | tuple[bytes, ...]", length: int) -> bytes:
     sponge = Sponge(rate, suffix)
     sponge.absorb(data)
     return sponge.squeeze(length)
@@ -82,6 +100,6 @@ def shake128(data: bytes, length: int) -> bytes:
     return _digest(RATE_SHAKE128, SUFFIX_SHAKE, data, length)
 
 
-def shake256(data: bytes, length: int) -> bytes:
+def shake256(data: "bytes | tuple[bytes, ...]", length: int) -> bytes:
     """`length` bytes, FIPS 202 section 6.2."""
     return _digest(RATE_SHAKE256, SUFFIX_SHAKE, data, length)

@@ -3,8 +3,17 @@
 from handfast_micropython.keccak import RATE_SHAKE256, SUFFIX_CSHAKE, Sponge
 
 
-def kmac256(key: bytes, data: bytes, length: int, custom: bytes = b"") -> bytes:
+def kmac256(key: bytes, data: "bytes | tuple[bytes, ...]", length: int, custom: bytes = b"") -> bytes:
     """`length` bytes over `data` under `key`; `custom` is the S of the standard. All may be empty."""
+    return _absorbed(key, data, length, custom).squeeze(length)
+
+
+def xor_kmac256(key: bytes, data: bytes, text: memoryview) -> None:
+    """XOR as many bytes over `data` under `key` as `text` has into `text`; the S is empty."""
+    _absorbed(key, data, len(text), b"").squeeze_into(text)
+
+
+def _absorbed(key: bytes, data: "bytes | tuple[bytes, ...]", length: int, custom: bytes) -> Sponge:
     sponge = Sponge(RATE_SHAKE256, SUFFIX_CSHAKE)
     rate = _left_encode(RATE_SHAKE256)
     # cSHAKE256 with N = "KMAC", then newX = bytepad(encode_string(K), 136) || X || right_encode(L).
@@ -14,7 +23,7 @@ def kmac256(key: bytes, data: bytes, length: int, custom: bytes = b"") -> bytes:
     sponge.fill()
     sponge.absorb(data)
     sponge.absorb(_right_encode(8 * length))
-    return sponge.squeeze(length)
+    return sponge
 
 
 def _number(value: int) -> bytes:

@@ -13,6 +13,7 @@ from handfast_micropython.mqtt_client import Client
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Any
 
     from handfast.core.topics import Endpoint
 
@@ -77,7 +78,7 @@ class MqttLink:
         self._say = say
         self._client: "Client | None" = None
         self._endpoint: "Endpoint | None" = None
-        self._payloads: "list[tuple[int | None, bytes]]" = []
+        self._payloads: "list[tuple[int | None, bytearray]]" = []
         self._bell = asyncio.Event()
 
     async def connect(self, endpoint: "Endpoint") -> None:
@@ -132,7 +133,10 @@ class MqttLink:
         while True:
             client, _ = self._connected()
             if self._payloads:
-                return self._payloads.pop(0)
+                channel, payload = self._payloads.pop(0)
+                # A message of onboarding is as large as many records: it is worked on where it lies.
+                taken: "Any" = payload if channel is None else bytes(payload)
+                return channel, taken
             if client.lost:
                 raise LinkClosed("the broker %s is gone: %s; connect again" % (self._name, client.lost))
             self._bell = asyncio.Event()
@@ -146,7 +150,7 @@ class MqttLink:
         if client is not None:
             await client.leave()
 
-    def _take(self, topic: bytes, payload: "bytes | None") -> None:
+    def _take(self, topic: bytes, payload: "bytearray | None") -> None:
         """Called by the client for every message, and with nothing at its end."""
         self._bell.set()
         endpoint = self._endpoint

@@ -36,7 +36,7 @@ class Client:
         self,
         reader: "asyncio.StreamReader",
         writer: "asyncio.StreamWriter",
-        take: "Callable[[bytes, bytes | None], None]",
+        take: "Callable[[bytes, bytearray | None], None]",
         limit: int,
         timeout: float,
     ) -> None:
@@ -165,8 +165,14 @@ class Client:
             self._writer.write(head + payload)
         else:
             # Not joined: a copy of a large payload might not fit into the heap.
+            # Nor at once: a stream copies what the line does not take yet.
             self._writer.write(head)
-            self._writer.write(payload)
+            await self._writer.drain()
+            view = memoryview(payload)
+            for at in range(0, len(payload), CHUNK):
+                self._writer.write(view[at : at + CHUNK])
+                await self._writer.drain()
+            return
         await self._writer.drain()
 
     async def _run(self) -> None:
@@ -237,10 +243,10 @@ class Client:
         if number:
             await self._write(b"\x40\x02" + number)
 
-    async def _payload(self, length: int) -> "bytes | None":
+    async def _payload(self, length: int) -> "bytearray | None":
         if length <= self._limit:
             try:
-                return await self._bytes(length)
+                return await self._memory(length)
             except MemoryError:
                 # Nothing was read yet: the room for it is the first thing that is asked for.
                 pass
@@ -252,6 +258,9 @@ class Client:
         return None
 
     async def _bytes(self, length: int) -> bytes:
+        return bytes(await self._memory(length))
+
+    async def _memory(self, length: int) -> bytearray:
         data = bytearray(length)
         at = 0
         while at < length:
@@ -260,7 +269,7 @@ class Client:
                 raise EOFError
             data[at : at + len(part)] = part
             at += len(part)
-        return bytes(data)
+        return data
 
     def _next_number(self) -> int:
         self._number = self._number % 0xFFFF + 1

@@ -51,13 +51,13 @@ class Line:
 
     def __init__(self, port: SerialPort) -> None:
         self._port = port
-        self._waiting: "list[bytes]" = []
+        self._waiting: "list[bytes | memoryview]" = []
 
     async def read(self, length: int) -> bytes:
         """1 to `length` bytes."""
         return await self._port.read(length)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: "bytes | memoryview") -> None:
         """Taken down; `drain` sends it."""
         self._waiting.append(data)
 

@@ -7,12 +7,13 @@ then a byte that the line damaged is dropped instead of being counted against th
 
 from handfast.core.constants import SOURCE_QUANTUM
 from handfast.core.errors import EntropyError
-from handfast.core.frames import FrameReader
 from handfast_micropython.serial_port import SerialPort
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from handfast.core.frames import FrameReader
 
 BAUD = 115200
 MAX_FRAME = 256
@@ -39,7 +40,7 @@ class SerialSource:
         self._framed = framed
         self._open_port = open_port
         self._port: "SerialPort | None" = None
-        self._frames = FrameReader(MAX_FRAME)
+        self._frames: "FrameReader | None" = None
         self._waiting = b""
 
     async def read(self, length: int) -> bytes:
@@ -56,7 +57,7 @@ class SerialSource:
             if not raw:
                 await self.close()
                 raise EntropyError("serial %s ended; is the module still connected?" % self._name)
-            self._waiting = b"".join(self._frames.receive(raw)) if self._framed else raw
+            self._waiting = b"".join(self._reader().receive(raw)) if self._framed else raw
         taken = self._waiting[:length]
         self._waiting = self._waiting[length:]
         return taken
@@ -66,5 +67,12 @@ class SerialSource:
         if self._port is not None:
             self._port.close()
             self._port = None
-        self._frames = FrameReader(MAX_FRAME)
+        self._frames = None
         self._waiting = b""
+
+    def _reader(self) -> "FrameReader":
+        if self._frames is None:
+            from handfast.core.frames import FrameReader
+
+            self._frames = FrameReader(MAX_FRAME)
+        return self._frames

@@ -9,8 +9,8 @@ from array import array
 from handfast_micropython.buffers import zero_words
 
 # What is taken at the first time: enough to sign with ML-DSA-65, which comes last in a handshake, when the
-# heap is in pieces. 14 KB.
-FIRST = 14 * 256
+# heap is in pieces. 9 KB.
+FIRST = 9 * 256
 
 # Read through a list, so that no function needs `global`.
 _memory = [array("I")]

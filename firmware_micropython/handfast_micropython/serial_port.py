@@ -30,7 +30,7 @@ class SerialPort:
         data: bytes = await self._both().read(min(length, self._largest))
         return data
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: "bytes | memoryview") -> None:
         """Write all of `data`; one writer at a time."""
         self._both().write(data)
         await self._both().drain()

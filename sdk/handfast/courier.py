@@ -1,9 +1,7 @@
 """Carries an enrolled device's messages: queues on one side, sealed records over a link on the other."""
 
-from handfast.core import device_session
 from handfast.core.constants import MAX_PLAINTEXT
 from handfast.core.errors import LocalError, PeerError
-from handfast.core.plaintexts import STATUS_BUSY
 from handfast.core.topics import COMMAND
 from handfast.inbox import Inbox
 
@@ -11,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from handfast.core import device_session
     from handfast.core.device_session import DeviceSession
     from handfast.ports import Clock, Link
 
@@ -136,6 +135,9 @@ class Courier:
 
     def _settle(self, session: "DeviceSession") -> None:
         """Answer every event of the session; storing comes first, and nothing is sent before it."""
+        # Not at the top: a board that enrols has no room for it before there is a session.
+        from handfast.core import device_session
+
         event = session.next_event()
         while event is not None:
             if isinstance(event, device_session.Store):
@@ -151,6 +153,8 @@ class Courier:
 
     def _turn_away(self, session: "DeviceSession", data: "device_session.Data") -> None:
         """The application is slow. A command is taken once, so the hub has to hear that it is not done."""
+        from handfast.core.plaintexts import STATUS_BUSY
+
         trouble = "%d messages wait for the application" % len(self.received)
         if data.channel == COMMAND:
             answer = trouble.encode("utf-8")

@@ -13,22 +13,24 @@ not lose is in the keystore before anything that depends on it leaves the device
 import asyncio
 
 import handfast.identity as identity
-from handfast.core import device_session, events, topics
+from handfast.core import topics
 from handfast.core.codes import encode_claim_code
 from handfast.core.constants import KID_LENGTH
 from handfast.core.errors import DecodeError, EntropyError, KeystoreError, LinkError, LocalError, RefusedError
-from handfast.core.root_key import application_key
-from handfast.core.stored_session import decode_stored
 from handfast.courier import Courier
-from handfast.message import Message, Messages
 from handfast.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from handfast.core import events
     from handfast.core.device_session import DeviceSession
     from handfast.core.stored_session import Stored
     from handfast.enrolment import Enrolment
+    from handfast.message import Message, Messages
     from handfast.ports import Host, Link
+
+# Loaded where they are needed, in functions: what a device does when it enrols and what it does with its key
+# have no room beside each other on a small board.
 
 # What `state` may be.
 FACTORY = "factory"
@@ -86,6 +88,8 @@ class Device:
 
     def stored_session(self) -> "Stored | None":
         """What the keystore holds of the last enrolment, to look at; None when there is none."""
+        from handfast.core.stored_session import decode_stored
+
         stored = self._host.keystore.load(identity.SESSION)
         return None if stored is None else decode_stored(stored)
 
@@ -144,14 +148,18 @@ class Device:
             self._check()
             await self._wait_for_change()
 
-    def messages(self) -> Messages:
+    def messages(self) -> "Messages":
         """What the hub sends, for `async for`; commands among it wait for a `reply`."""
+        from handfast.message import Messages
+
         return Messages(self)
 
     def key(self, purpose: str) -> bytes:
         """A key of 32 bytes for `purpose` of the application; the hub can make the same one."""
         if self._session is None:
             raise LocalError("there is no key before the device is onboard")
+        from handfast.core.root_key import application_key
+
         return application_key(self._host.crypto, self._session.device_key(), purpose)
 
     async def close(self) -> None:
@@ -174,7 +182,9 @@ class Device:
         try:
             try:
                 if enrol:
-                    self._adopt(await self._enrolment().run())
+                    result = await self._enrolment().run()
+                    self._enrolled()
+                    self._adopt(result)
                 while self._end is None:
                     await self._carry()
             except RefusedError as error:
@@ -212,6 +222,8 @@ class Device:
             # Nor do we hold what could not be stored.
             self._courier.session = None
             return False
+        from handfast.core import device_session
+
         try:
             session = device_session.resume(self._host.crypto, stored, self._host.clock.now())
         except DecodeError:
@@ -219,7 +231,7 @@ class Device:
                 return False
             raise KeystoreError("the session in this keystore is damaged; onboard with retry or reset")
         self._take(session)
-        if session.state != device_session.REVOKED:
+        if not session.revoked:
             return True
         if self._end is not None and not retry:
             raise self._end
@@ -233,8 +245,14 @@ class Device:
         crypto, keystore = self._host.crypto, self._host.keystore
         own, pin = identity.load(crypto, keystore), identity.load_pin(crypto, keystore)
         session = self._session
-        held = None if session is None or session.state == device_session.REVOKED else session.attempt
+        held = None if session is None or session.revoked else session.attempt
         return Enrolment(self._host, self._link, own, pin, self._settings, held, self._tell)
+
+    def _enrolled(self) -> None:
+        """A board lets go of what it had loaded for the enrolment."""
+        enrolled = getattr(self._host, "enrolled", None)
+        if enrolled is not None:
+            enrolled()
 
     async def _enrol_once_more(self) -> None:
         """Another key beside the one that we hold, which stays unless the hub itself refuses us."""
@@ -243,10 +261,13 @@ class Device:
         except (EntropyError, LinkError) as error:
             self._notify(error.detail)
             return
+        self._enrolled()
         if result is not None:
             self._adopt(result)
 
     def _adopt(self, result: "events.Established") -> None:
+        from handfast.core import device_session
+
         # What the hub said before does not hold any more; first, as a power cut may follow.
         self._host.keystore.erase(identity.REFUSED)
         crypto, now = self._host.crypto, self._host.clock.now()
@@ -267,6 +288,8 @@ class Device:
 
     def _hear(self, event: object) -> None:
         """What the session says, after it was stored."""
+        from handfast.core import device_session
+
         if isinstance(event, device_session.Confirmed):
             pin = identity.load_pin(self._host.crypto, self._host.keystore)
             if pin.token is not None:
@@ -313,6 +336,8 @@ class Device:
                 raise self._end
             await self._wait_for_change()
         channel, plaintext, epoch, piv = received.pop(0)
+        from handfast.message import Message
+
         return Message(self, topics.CHANNEL_NAMES[channel], plaintext, epoch, piv)
 
     # Small things -----------------------------------------------------------------------------
@@ -326,7 +351,7 @@ class Device:
             raise LocalError("onboard this device first")
 
     def _tell(self, state: str, trouble: str) -> None:
-        if self._session is None or self._session.state == device_session.REVOKED:
+        if self._session is None or self._session.revoked:
             self._state = state
         self._notify(trouble)
 
@@ -336,8 +361,8 @@ class Device:
             self.trouble = trouble
         if isinstance(self._end, RefusedError):
             self._state = REFUSED
-        elif self._session is not None and self._session.state != device_session.REVOKED:
-            self._state = ACTIVE if self._session.state == device_session.ACTIVE else ENROLLED
+        elif self._session is not None and not self._session.revoked:
+            self._state = ACTIVE if self._session.active else ENROLLED
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

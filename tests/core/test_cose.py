@@ -62,11 +62,11 @@ def test_a_key_of_another_form_is_refused() -> None:
 def test_what_is_signed_has_every_part_in_its_place() -> None:
     id_cred, th, cred, mac = bytes.fromhex("a1044132"), bytes(32), bytes.fromhex("a10801"), b"\x4d" * 8
     prefix = "846a5369676e6174757265314" + "4a1044132"
-    assert sig_structure(id_cred, th, cred, b"", mac).hex() == (
+    assert b"".join(sig_structure(id_cred, th, cred, b"", mac)).hex() == (
         prefix + "5825" + "5820" + "00" * 32 + "a10801" + "48" + "4d" * 8
     )
     # EAD_x comes after CRED_x within the same byte string.
-    assert sig_structure(id_cred, th, cred, bytes.fromhex("0040"), mac).hex() == (
+    assert b"".join(sig_structure(id_cred, th, cred, bytes.fromhex("0040"), mac)).hex() == (
         prefix + "5827" + "5820" + "00" * 32 + "a10801" + "0040" + "48" + "4d" * 8
     )
 

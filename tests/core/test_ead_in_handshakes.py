@@ -74,10 +74,11 @@ def test_ignored_items_beside_the_gate_do_no_harm_and_are_authenticated_by_the_t
     class Greasing(Initiator):
         def start(self, now: float) -> None:
             super().start(now)
-            first = messages.decode_message_1(self._message_1)
+            first = messages.decode_message_1(messages.decode_frame(self._outgoing[0]).message)
             extra = [(0, bytes(9)), first.ead_1[0], (41120, b"\xff"), DEVINFO]
-            self._message_1 = messages.encode_message_1(messages.Message1(*first[:4], extra))
-            self._outgoing = [_frame_1(messages.decode_message_1(self._message_1))]
+            greased = messages.encode_message_1(messages.Message1(*first[:4], extra))
+            self._hash_1 = self._schedule.hash(greased)
+            self._outgoing = [_frame_1(messages.decode_message_1(greased))]
 
     _granted(Pair(crypto, initiator=Greasing))
 

@@ -77,9 +77,9 @@ def test_every_derivation_has_its_own_label() -> None:
     values = [
         schedule.keystream_2(_PRK, _TH, 64),
         schedule.salt_3e2m(_PRK, _TH),
-        schedule.mac_2(_PRK, _TH, 64),
+        schedule.mac_2(_PRK, (_TH,), 64),
         schedule.salt_4e3m(_PRK, _TH),
-        schedule.mac_3(_PRK, _TH, 64),
+        schedule.mac_3(_PRK, (_TH,), 64),
         schedule.prk_out(_PRK, _TH),
         schedule.key_update(_PRK, _TH),
         schedule.prk_exporter(_PRK),
@@ -93,9 +93,13 @@ def test_every_derivation_has_its_own_label() -> None:
 
 def test_a_mac_covers_the_identifier_as_it_is_on_the_wire() -> None:
     parts = b"\xa1\x04\x41\x32", b"\x01\x02", b"\xa1\x08\x01", b"\x00"
-    assert context_2(b"\x27", *parts) == bytes.fromhex("27" + "a1044132" + "420102" + "a10801" + "00")
-    assert context_2(b"\x18", *parts) == bytes.fromhex("4118" + "a1044132" + "420102" + "a10801" + "00")
-    assert context_3(*parts) == bytes.fromhex("a1044132" + "420102" + "a10801" + "00")
+    assert b"".join(context_2(b"\x27", *parts)) == bytes.fromhex(
+        "27" + "a1044132" + "420102" + "a10801" + "00"
+    )
+    assert b"".join(context_2(b"\x18", *parts)) == bytes.fromhex(
+        "4118" + "a1044132" + "420102" + "a10801" + "00"
+    )
+    assert b"".join(context_3(*parts)) == bytes.fromhex("a1044132" + "420102" + "a10801" + "00")
 
 
 def test_a_transcript_covers_every_byte_of_what_was_sent() -> None:

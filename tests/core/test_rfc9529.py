@@ -180,11 +180,11 @@ def _replay(
     trace.check("prk_3e2m", prk_3e2m)
     id_cred_r = trace.take("id_cred_r")
     ead_2 = trace.check("ead_2", messages.encode_ead([]))
-    context = trace.check("context_2", context_2(c_r, id_cred_r, th_2, credential_r.encoded, ead_2))
+    context = trace.check("context_2", b"".join(context_2(c_r, id_cred_r, th_2, credential_r.encoded, ead_2)))
     trace.check("info_mac_2", info(2, context, mac_length))
-    mac_2 = trace.check("mac_2", schedule.mac_2(prk_3e2m, context, mac_length))
+    mac_2 = trace.check("mac_2", schedule.mac_2(prk_3e2m, (context,), mac_length))
     if trace.holds("signed_2"):
-        trace.check("signed_2", sig_structure(id_cred_r, th_2, credential_r.encoded, ead_2, mac_2))
+        trace.check("signed_2", b"".join(sig_structure(id_cred_r, th_2, credential_r.encoded, ead_2, mac_2)))
     signature_or_mac_2 = method.authenticate_2(
         schedule, prk_3e2m, th_2, c_r, id_cred_r, identity_r, ead_2, b""
     )
@@ -214,11 +214,11 @@ def _replay(
     trace.check("prk_4e3m", prk_4e3m)
     id_cred_i = trace.take("id_cred_i")
     ead_3 = trace.check("ead_3", messages.encode_ead([]))
-    context = trace.check("context_3", context_3(id_cred_i, th_3, credential_i.encoded, ead_3))
+    context = trace.check("context_3", b"".join(context_3(id_cred_i, th_3, credential_i.encoded, ead_3)))
     trace.check("info_mac_3", info(6, context, mac_length))
-    mac_3 = trace.check("mac_3", schedule.mac_3(prk_4e3m, context, mac_length))
+    mac_3 = trace.check("mac_3", schedule.mac_3(prk_4e3m, (context,), mac_length))
     if trace.holds("signed_3"):
-        trace.check("signed_3", sig_structure(id_cred_i, th_3, credential_i.encoded, ead_3, mac_3))
+        trace.check("signed_3", b"".join(sig_structure(id_cred_i, th_3, credential_i.encoded, ead_3, mac_3)))
     signature_or_mac_3 = method.authenticate_3(schedule, prk_4e3m, th_3, id_cred_i, identity_i, ead_3, b"")
     trace.check("signature_or_mac_3", signature_or_mac_3)
     fields_3 = messages.Plaintext3(id_cred_i, signature_or_mac_3, [])

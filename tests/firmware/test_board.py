@@ -49,7 +49,7 @@ def test_a_board_has_the_source_that_it_was_given() -> None:
     ):
         assert Board(keystore=flash(), **arguments).entropy.report()[:2] == [kind, model]
     refused(LocalError, lambda: Board(keystore=flash(), qrng="os", qrng_uart=1))
-    refused(LocalError, lambda: Board(keystore=flash(), qrng="dice"))
+    refused(LocalError, lambda: Board(keystore=flash(), qrng="dice").entropy)
     assert board_module.unique_id() == b""
 
 
@@ -64,6 +64,7 @@ def test_the_folder_of_the_keystore_hides_no_package() -> None:
 async def test_a_board_lets_go_of_source_and_keystore() -> None:
     source = Source()
     board = Board(keystore=flash(), qrng=source)
+    assert board.entropy is board.entropy
     await board.close()
     await board.close()
     assert source.closed == 2

@@ -132,7 +132,7 @@ async def test_a_silent_source_is_an_error_in_time_and_is_tested_anew_when_it_sp
     source.fault = None
     await port.prepare(1)
     port.random(1)
-    assert len(source.given) - given == 1024 + 64 * 17
+    assert len(source.given) - given == 1024 + 64 * 7
 
 
 async def test_a_source_that_breaks_or_gives_too_much_is_an_error() -> None:

@@ -72,6 +72,24 @@ def decode_sequence(data: "bytes | bytearray | memoryview") -> "list[object]":
     return _elements(source, 0, len(source), 0)[0]
 
 
+def content(data: "bytes | memoryview", at: int) -> "tuple[int, int]":
+    """Where the content of the byte string at `at` begins and ends: for who does not copy it. DecodeError."""
+    first = data[at] if at < len(data) else 0
+    head = first - 0x57 if first in (0x58, 0x59) else 0
+    if not 0x40 <= first < 0x5A or at + head >= len(data):
+        raise DecodeError("a CBOR byte string of less than 64 kB was expected")
+    at += 1 + head
+    size = first - 0x40 if not head else data[at - 1] if head == 1 else data[at - 2] << 8 | data[at - 1]
+    if at + size > len(data) or size < (0, 24, 0x100)[head]:
+        raise DecodeError("a CBOR byte string is longer than the bytes, or its head not the shortest")
+    return at, at + size
+
+
+def head_of_bytes(size: int) -> bytes:
+    """What stands before a byte string of `size` bytes."""
+    return _head(0x40, size)
+
+
 def take(data: bytes) -> "tuple[object, bytes, bytes]":
     """(value, its bytes, what follows) of the first item of a sequence; DecodeError.
 

@@ -22,7 +22,7 @@ from handfast.core.constants import (
     KID_LENGTH,
     MAX_SUBJECT,
 )
-from handfast.core.cose import encode_key, encode_named, read_key
+from handfast.core.cose import encode_key, named_in_pieces, read_key
 from handfast.core.errors import DecodeError, LocalError
 from handfast.core.hidden import Hidden
 from handfast.core.identifiers import decode_identifier, encode_identifier
@@ -30,6 +30,8 @@ from handfast.core.suites import SHA_256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from handfast.ports import Crypto
 
 # encoded: CRED_x, a CBOR item; thumbprint: 32 bytes; kid: its first 8.
@@ -55,7 +57,8 @@ _BEFORE_KID = _CNF + encode_key(0, b"", bytes(KID_LENGTH))[:5]
 
 def thumbprint(crypto: "Crypto", algorithm: int, public_key: bytes) -> bytes:
     """SHA-256 over {1: 7, 3: alg, -1: pub}, 32 bytes (RFC 9679), whatever the suite."""
-    return crypto.hash(SHA_256, encode_named(algorithm, public_key))
+    joined = getattr(crypto, "pieces", b"".join)
+    return crypto.hash(SHA_256, joined(named_in_pieces(algorithm, public_key)))
 
 
 def make_ccs(crypto: "Crypto", subject: str, algorithm: int, public_key: bytes) -> Credential:
@@ -68,15 +71,18 @@ def make_ccs(crypto: "Crypto", subject: str, algorithm: int, public_key: bytes) 
     return Credential(encoded, subject, algorithm, public_key, tp, kid)
 
 
-def decode_ccs(crypto: "Crypto", encoded: bytes) -> Credential:
-    """Read a peer's CCS; DecodeError unless it is exactly what make_ccs gives for its key."""
+def decode_ccs(crypto: "Crypto", encoded: "Any") -> Credential:
+    """Read a peer's CCS; DecodeError unless it is exactly what make_ccs gives for its key.
+
+    Of a memoryview the public key is a view too: two kilobytes that are there once.
+    """
     subject, algorithm, public_key, kid, end = _read_ccs(encoded, 0)
     if end != len(encoded):
         raise DecodeError("one CCS was expected, %d bytes follow it" % (len(encoded) - end))
     tp = thumbprint(crypto, algorithm, public_key)
     if kid != tp[:KID_LENGTH]:
         raise DecodeError("the kid of a COSE_Key is the first 8 bytes of its thumbprint")
-    return Credential(encoded, subject, algorithm, public_key, tp, kid)
+    return Credential(encoded, subject, algorithm, public_key, tp, tp[:KID_LENGTH])
 
 
 def _read_ccs(data: bytes, at: int) -> "tuple[str, int, bytes, bytes, int]":
@@ -136,7 +142,7 @@ def kid_in(id_cred: bytes) -> "bytes | None":
     return kid if isinstance(kid, bytes) else None
 
 
-def credential_in(crypto: "Crypto", id_cred: bytes) -> "Credential | None":
+def credential_in(crypto: "Crypto", id_cred: "bytes | memoryview") -> "Credential | None":
     """The credential when `id_cred`, an encoded map, is {14: CCS}, None when it only refers to one.
 
     DecodeError when the CCS is not one of ours.
@@ -148,7 +154,8 @@ def take_id_cred(data: bytes) -> "tuple[bytes, bytes]":
     """(encoded ID_CRED_x, what follows) of a plaintext that begins with ID_CRED_x or its kid. DecodeError."""
     end = _end_of_ccs(data)
     if end:
-        return data[:end], data[end:]
+        return bytes(data[:end]), data[end:]
+    data = bytes(data)
     item, encoded, rest = take(data)
     return decode_id_cred_field(item, encoded), rest
 

@@ -143,6 +143,16 @@ class DeviceSession:
             return REVOKED
         return ACTIVE if self._active else ENROLLED
 
+    @property
+    def revoked(self) -> bool:
+        """Whether `state` is REVOKED."""
+        return self._reason is not None
+
+    @property
+    def active(self) -> bool:
+        """Whether `state` is ACTIVE."""
+        return self._active and self._reason is None
+
     def device_key(self) -> bytes:
         """K_dev, 32 bytes: the application's own key; RefusedError once revoked."""
         self._living()

@@ -34,6 +34,7 @@ from handfast.core.suites import DEFAULT_SUITES, KEMS, SIGNATURES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from handfast.core.codes import Token
     from handfast.core.credentials import Credential, Identity
@@ -90,7 +91,9 @@ class Initiator:
         self._devinfo = None if devinfo is None else ead.encode_devinfo(devinfo)
         self._held = held
         self._by_kid = by_kid
-        self._id_cred_i = id_cred_by_kid(own) if by_kid else id_cred_by_value(own)
+        self._received_2: "Any" = None
+        # What message_2 came in, when it may be written to.
+        self._memory: "memoryview | None" = None
         self._events: "list[object]" = []
         self._outgoing: "list[bytes]" = []
         self._unverified = 0
@@ -112,14 +115,22 @@ class Initiator:
         if self._suite.mandatory_items:
             want = WANT_VALUE if self._hub_credential is None else WANT_KID
             message = offer.with_gate(self._crypto, self._hub_id, self._token, want, message)
-        self._message_1 = messages.encode_message_1(message)
+        message_1 = messages.encode_message_1(message)
+        # TH_2 is all that it is needed for.
+        self._hash_1 = self._schedule.hash(message_1)
         self._resend.begin(self._c_i[-1], now)
-        self._send(messages.Frame(None, self._message_1, None), now)
+        self._send(messages.encode_frame(messages.Frame(None, message_1, None)), now)
         self.state = after
 
-    def receive(self, payload: bytes, now: float) -> None:
-        """Take one payload of the hub; PeerError when it is not what we wait for."""
+    def receive(self, payload: "bytes | bytearray | memoryview", now: float) -> None:
+        """Take one payload of the hub; PeerError when it is not what we wait for.
+
+        A bytearray is ours from now on: message_2 is decrypted and message_3 made in the same memory.
+        """
         self._expire(now)
+        if isinstance(payload, bytearray):
+            payload = memoryview(payload)
+            self._memory = payload if self.state == states.WAIT_MESSAGE_2 else None
         frame = messages.decode_frame(payload)
         if frame.c_x is None or frame.c_x != self._c_i:
             raise UnexpectedMessageError("a payload for this session begins with its C_I")
@@ -189,12 +200,13 @@ class Initiator:
         g_y, ciphertext_2 = messages.split_message_2(message_2, self._suite)
         try:
             g_xy = self._crypto.decapsulate(self._suite.kem, self._kem_seed, g_y)
-            self._th_2 = self._schedule.th_2(g_y, self._message_1)
+            self._th_2 = self._schedule.th_2_of(g_y, self._hash_1)
             self._prk_2e = self._schedule.prk_2e(self._th_2, g_xy)
             self._plaintext_2 = self._schedule.cipher_2(self._prk_2e, self._th_2, ciphertext_2)
             del ciphertext_2
             plaintext = messages.decode_plaintext_2(self._plaintext_2)
-            credential = credential_in(self._crypto, plaintext.id_cred_r)
+            id_cred_r = plaintext.id_cred_r
+            credential = credential_in(self._crypto, memoryview(id_cred_r) if self._memory else id_cred_r)
         except PeerError as error:
             # A wrong ciphertext decapsulates to noise (FIPS 203 section 6.3), so garbage here and a
             # wrong signature later are one and the same: somebody else's message_2.
@@ -225,20 +237,26 @@ class Initiator:
 
     def _make_message_3(self, credential: "Credential", now: float) -> None:
         schedule = self._schedule
-        own, id_cred_i = self._identity.credential, self._id_cred_i
+        own, c_r = self._identity.credential, self._received_2.c_r
+        id_cred_i = id_cred_by_kid(own) if self._by_kid else id_cred_by_value(own)
         th_3 = schedule.th_3(self._th_2, self._plaintext_2, credential.encoded)
         prk_4e3m = self._method.prk_4e3m(schedule, self._prk_3e2m, th_3, self._g_y, own, self._identity.seed)
-        items = self._ead_3(th_3) if self._suite.mandatory_items else []
-        ead_3 = messages.encode_ead(items)
+        ead_3 = messages.encode_ead(self._ead_3(th_3) if self._suite.mandatory_items else [])
         row = SIGNATURES.get(self._suite.signature)
         randomness = self._random(32 if row is None else row.randomness)
         proof = self._method.authenticate_3(
             schedule, prk_4e3m, th_3, id_cred_i, self._identity, ead_3, randomness
         )
-        plaintext_3 = messages.encode_plaintext_3(messages.Plaintext3(id_cred_i, proof, items))
-        sealing = sealed_messages.sealing_3(schedule, self._prk_3e2m, th_3)
-        message_3 = messages.encode_message_3(sealed_messages.seal(schedule, sealing, plaintext_3))
-        th_4 = schedule.th_4(th_3, plaintext_3, own.encoded)
+        fields = messages.plaintext_3_in_pieces(id_cred_i, proof, ead_3)
+        tag = sealed_messages.tag_length(schedule)
+        # Over message_2, where its memory is ours: should anything fail from here on, another has to come.
+        frame, plaintext_3 = messages.frame_in_place(self._memory, c_r, fields, tag)
+        del proof, fields
+        text: "Any" = plaintext_3[:-tag] if self._memory else bytes(plaintext_3[:-tag])
+        th_4 = schedule.th_4(th_3, text, own.encoded)
+        sealed_messages.seal_in_place(
+            schedule, sealed_messages.sealing_3(schedule, self._prk_3e2m, th_3), plaintext_3
+        )
         sealing_4 = sealed_messages.sealing_4(schedule, prk_4e3m, th_4)
         prk_exporter = schedule.prk_exporter(schedule.prk_out(prk_4e3m, th_4))
         self._sealing_4, self._prk_exporter = sealing_4, prk_exporter
@@ -246,8 +264,10 @@ class Initiator:
         self._unverified = 0
         # Erased before message_3 leaves: whoever takes the device from here on learns nothing of
         # message_2 and message_3.
-        self._kem_seed = self._prk_2e = self._prk_3e2m = self._plaintext_2 = b""
-        self._send(messages.Frame(self._received_2.c_r, message_3, None), now)
+        self._kem_seed = self._prk_2e = self._prk_3e2m = self._plaintext_2 = self._g_y = b""
+        self._received_2 = None
+        self._send(frame if self._memory else bytes(frame), now)
+        self._memory = None
         self.state = states.step(states.INITIATOR, self.state, "accept")
 
     def _ead_3(self, th_3: bytes) -> "list[tuple[int, bytes | None]]":
@@ -317,10 +337,9 @@ class Initiator:
         else:
             raise UnexpectedMessageError("an error message of code %d is not acted upon" % error.code)
 
-    def _send(self, frame: "messages.Frame", now: float) -> None:
-        encoded = messages.encode_frame(frame)
-        self._outgoing.append(encoded)
-        self._resend.sent(encoded, now)
+    def _send(self, frame: "Any", now: float) -> None:
+        self._outgoing.append(frame)
+        self._resend.sent(frame, now)
 
     def _expire(self, now: float) -> None:
         if self._resend.expired(now):
@@ -329,6 +348,8 @@ class Initiator:
 
     def _not_verified(self, error: "PeerError | errors.RefusedError") -> None:
         self._unverified += 1
+        self._memory = self._received_2 = None
+        self._plaintext_2 = b""
         if self._unverified >= MAX_UNVERIFIED_MESSAGES:
             self._fail("broken", error)
         else:

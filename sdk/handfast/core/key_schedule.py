@@ -8,7 +8,7 @@ the EDHOC hash. `id_cred` and `cred` are encoded CBOR items, `ead` is the encode
 absent; all three go in unchanged.
 """
 
-from handfast.core.cbor import encode
+from handfast.core.cbor import encode, head_of_bytes
 from handfast.core.constants import (
     KDF_IV_3,
     KDF_IV_4,
@@ -29,8 +29,14 @@ from handfast.core.suites import AEADS, HASHES, SHAKE256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from handfast.core.suites import Suite
     from handfast.ports import Crypto
+
+    # Byte strings that follow one another; views too, where a machine has little memory.
+    Pieces = tuple[bytes, ...]
 
 # What stands before and behind a context, by (label, length). A peer who chooses the length of its
 # message_2 chooses the length of a keystream: nothing that long is kept.
@@ -46,7 +52,7 @@ def extract(crypto: "Crypto", hash_algorithm: int, salt: bytes, ikm: bytes) -> b
 
 
 def expand(
-    crypto: "Crypto", hash_algorithm: int, prk: bytes, label: int, context: bytes, length: int
+    crypto: "Crypto", hash_algorithm: int, prk: bytes, label: int, context: "bytes | Pieces", length: int
 ) -> bytes:
     """EDHOC_KDF (section 4.1.2): EDHOC_Expand with the info of `label`, `context` and `length`.
 
@@ -57,6 +63,8 @@ def expand(
         return crypto.kmac256(prk, data, length, b"")
     if length > okm_limit(hash_algorithm):
         raise LocalError("HKDF-Expand gives %d bytes, not %d" % (okm_limit(hash_algorithm), length))
+    if not isinstance(data, bytes):
+        data = b"".join([bytes(piece) for piece in data])
     okm = block = b""
     counter = 0
     while len(okm) < length:
@@ -66,13 +74,16 @@ def expand(
     return okm[:length]
 
 
-def info(label: int, context: bytes, length: int) -> bytes:
-    """The CBOR sequence info_label, context, length (section 4.1.2)."""
+def info(label: int, context: "bytes | Pieces", length: int) -> "Any":
+    """The CBOR sequence info_label, context, length (section 4.1.2); in pieces when `context` is."""
     around = _AROUND.get((label, length))
     if around is None:
         around = encode(label), encode(length)
         if length <= _LONGEST_KEPT:
             _AROUND[label, length] = around
+    if isinstance(context, tuple):
+        head = head_of_bytes(sum([len(piece) for piece in context]))
+        return (around[0] + head,) + context + (around[1],)
     return around[0] + encode(context) + around[1]
 
 
@@ -82,14 +93,14 @@ def okm_limit(hash_algorithm: int) -> int:
     return 255 * length
 
 
-def context_2(c_r: bytes, id_cred_r: bytes, th_2: bytes, cred_r: bytes, ead_2: bytes) -> bytes:
-    """<< C_R, ID_CRED_R, TH_2, CRED_R, ? EAD_2 >>, its content (section 5.3.2)."""
-    return encode(encode_identifier(c_r)) + id_cred_r + encode(th_2) + cred_r + ead_2
+def context_2(c_r: bytes, id_cred_r: bytes, th_2: bytes, cred_r: bytes, ead_2: bytes) -> "Pieces":
+    """<< C_R, ID_CRED_R, TH_2, CRED_R, ? EAD_2 >>, its content in pieces (section 5.3.2)."""
+    return encode(encode_identifier(c_r)), id_cred_r, encode(th_2), cred_r, ead_2
 
 
-def context_3(id_cred_i: bytes, th_3: bytes, cred_i: bytes, ead_3: bytes) -> bytes:
-    """<< ID_CRED_I, TH_3, CRED_I, ? EAD_3 >>, its content (section 5.4.2)."""
-    return id_cred_i + encode(th_3) + cred_i + ead_3
+def context_3(id_cred_i: bytes, th_3: bytes, cred_i: bytes, ead_3: bytes) -> "Pieces":
+    """<< ID_CRED_I, TH_3, CRED_I, ? EAD_3 >>, its content in pieces (section 5.4.2)."""
+    return id_cred_i, encode(th_3), cred_i, ead_3
 
 
 class KeySchedule:
@@ -100,6 +111,8 @@ class KeySchedule:
         self.suite = suite
         self.hash_length: int = HASHES[suite.hash].length
         self._hash: int = suite.hash
+        # What is hashed or signed in pieces; a port with little memory never joins them.
+        self.joined: "Callable[[Pieces], Any]" = getattr(crypto, "pieces", b"".join)
 
     def hash(self, data: bytes) -> bytes:
         """The EDHOC hash."""
@@ -109,21 +122,25 @@ class KeySchedule:
         """EDHOC_Extract with the hash of the suite."""
         return extract(self.crypto, self._hash, salt, ikm)
 
-    def expand(self, prk: bytes, label: int, context: bytes, length: int) -> bytes:
+    def expand(self, prk: bytes, label: int, context: "bytes | Pieces", length: int) -> bytes:
         """EDHOC_KDF with the hash of the suite."""
         return expand(self.crypto, self._hash, prk, label, context, length)
 
     def th_2(self, g_y: bytes, message_1: bytes) -> bytes:
         """H( G_Y, H(message_1) ) (section 5.3.2)."""
-        return self.hash(encode(g_y) + encode(self.hash(message_1)))
+        return self.th_2_of(g_y, self.hash(message_1))
+
+    def th_2_of(self, g_y: bytes, hash_1: bytes) -> bytes:
+        """th_2 where H(message_1) was kept and message_1 was not."""
+        return self.hash(self.joined((head_of_bytes(len(g_y)), g_y, encode(hash_1))))
 
     def th_3(self, th_2: bytes, plaintext_2: bytes, cred_r: bytes) -> bytes:
         """H( TH_2, PLAINTEXT_2, CRED_R ), the plaintext as it was sent (section 5.4.2)."""
-        return self.hash(encode(th_2) + plaintext_2 + cred_r)
+        return self.hash(self.joined((encode(th_2), plaintext_2, cred_r)))
 
     def th_4(self, th_3: bytes, plaintext_3: bytes, cred_i: bytes) -> bytes:
         """H( TH_3, PLAINTEXT_3, CRED_I ), the plaintext as it was sent (section 5.4.2)."""
-        return self.hash(encode(th_3) + plaintext_3 + cred_i)
+        return self.hash(self.joined((encode(th_3), plaintext_3, cred_i)))
 
     def prk_2e(self, th_2: bytes, g_xy: bytes) -> bytes:
         """From the shared secret of the KEM (section 4.1.1.1)."""
@@ -133,9 +150,16 @@ class KeySchedule:
         """What PLAINTEXT_2, `length` bytes of it, is XORed with (section 5.3.2)."""
         return self.expand(prk_2e, KDF_KEYSTREAM_2, th_2, length)
 
-    def cipher_2(self, prk_2e: bytes, th_2: bytes, text: bytes) -> bytes:
-        """CIPHERTEXT_2 out of PLAINTEXT_2, and the other way round (section 5.3.2)."""
-        return self.crypto.xor(text, self.keystream_2(prk_2e, th_2, len(text)))
+    def cipher_2(self, prk_2e: bytes, th_2: bytes, text: "bytes | memoryview") -> "Any":
+        """CIPHERTEXT_2 out of PLAINTEXT_2, and the other way round (section 5.3.2).
+
+        A memoryview that may be written to holds the other text afterwards, and is what comes back.
+        """
+        if isinstance(text, memoryview) and self._hash == SHAKE256:
+            crypto: "Any" = self.crypto
+            crypto.xor_kmac256(prk_2e, info(KDF_KEYSTREAM_2, th_2, len(text)), text)
+            return text
+        return self.crypto.xor(bytes(text), self.keystream_2(prk_2e, th_2, len(text)))
 
     def salt_3e2m(self, prk_2e: bytes, th_2: bytes) -> bytes:
         """The salt of PRK_3e2m when the Responder has a static DH key (section 4.1.1.2)."""
@@ -145,13 +169,13 @@ class KeySchedule:
         """The salt of PRK_4e3m when the Initiator has a static DH key (section 4.1.1.3)."""
         return self.expand(prk_3e2m, KDF_SALT_4E3M, th_3, self.hash_length)
 
-    def mac_2(self, prk_3e2m: bytes, context: bytes, length: int) -> bytes:
+    def mac_2(self, prk_3e2m: bytes, context: "Pieces", length: int) -> bytes:
         """MAC_2 over context_2(...). `length` is an input of it: a shorter MAC is another MAC."""
-        return self.expand(prk_3e2m, KDF_MAC_2, context, length)
+        return self.expand(prk_3e2m, KDF_MAC_2, self.joined(context), length)
 
-    def mac_3(self, prk_4e3m: bytes, context: bytes, length: int) -> bytes:
+    def mac_3(self, prk_4e3m: bytes, context: "Pieces", length: int) -> bytes:
         """MAC_3 over context_3(...)."""
-        return self.expand(prk_4e3m, KDF_MAC_3, context, length)
+        return self.expand(prk_4e3m, KDF_MAC_3, self.joined(context), length)
 
     def k_3(self, prk_3e2m: bytes, th_3: bytes) -> bytes:
         """The AEAD key of message_3."""

@@ -8,8 +8,9 @@ kept; ead.py says what they mean. In MQTT a message travels as a frame (docs/pro
 
 from collections import namedtuple
 
-from handfast.core.cbor import decode, decode_sequence, encode, encode_sequence, take
+from handfast.core.cbor import content, decode, decode_sequence, encode, encode_sequence, head_of_bytes, read
 from handfast.core.constants import (
+    IDENTIFIER_LENGTH,
     MAX_EAD_ITEMS,
     MAX_FRAME,
     MAX_MESSAGE_1,
@@ -27,6 +28,8 @@ from handfast.core.suites import KEMS, SHAKE256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from handfast.core.suites import Suite
 
 # suites_i: tuple of int, the selected suite last; g_x, c_i: bytes; ead_1: list.
@@ -82,15 +85,18 @@ def encode_message_2(g_y: bytes, ciphertext_2: bytes) -> bytes:
 
 def split_message_2(data: bytes, suite: "Suite") -> "tuple[bytes, bytes]":
     """(G_Y, CIPHERTEXT_2) of message_2; G_Y has the length of a ciphertext of the suite's KEM."""
-    both = _single(data, MAX_MESSAGE_2, "message_2")
+    _check_size(data, MAX_MESSAGE_2, "message_2")
+    start, end = content(data, 0)
+    if end != len(data):
+        raise DecodeError("message_2 is one byte string, %d bytes follow it" % (len(data) - end))
     length = KEMS[suite.kem].ciphertext
     # The shortest PLAINTEXT_2: two identifiers of one byte and a byte string of MIN_MAC.
     least = length + 3 + MIN_MAC
-    if len(both) < least:
-        raise DecodeError("G_Y_CIPHERTEXT_2 has at least %d bytes, %d came" % (least, len(both)))
-    if suite.hash != SHAKE256 and len(both) - length > okm_limit(suite.hash):
+    if end - start < least:
+        raise DecodeError("G_Y_CIPHERTEXT_2 has at least %d bytes, %d came" % (least, end - start))
+    if suite.hash != SHAKE256 and end - start - length > okm_limit(suite.hash):
         raise DecodeError("CIPHERTEXT_2 is longer than the keystream of suite %d" % suite.number)
-    return both[:length], both[length:]
+    return data[start : start + length], data[start + length : end]
 
 
 def encode_plaintext_2(plaintext: Plaintext2) -> bytes:
@@ -106,17 +112,10 @@ def encode_plaintext_2(plaintext: Plaintext2) -> bytes:
 def decode_plaintext_2(data: bytes) -> Plaintext2:
     """Read PLAINTEXT_2. Nothing in it is authentic before Signature_or_MAC_2 is verified."""
     _check_size(data, MAX_MESSAGE_2, "PLAINTEXT_2")
-    c_r, _, rest = take(data)
-    id_cred_r, rest = take_id_cred(rest)
-    items = decode_sequence(rest)
-    if not items:
-        raise DecodeError("PLAINTEXT_2 has at least C_R, ID_CRED_R and Signature_or_MAC_2")
-    return Plaintext2(
-        decode_identifier(c_r),
-        id_cred_r,
-        _signature_or_mac(items[0]),
-        _ead_items(items[1:]),
-    )
+    c_r, end = _identifier(data)
+    id_cred_r, rest = take_id_cred(data[end:])
+    start, end = content(rest, 0)
+    return Plaintext2(c_r, id_cred_r, _signature_or_mac(rest[start:end]), decode_ead(rest[end:]))
 
 
 def encode_message_3(ciphertext_3: bytes) -> bytes:
@@ -133,6 +132,31 @@ def encode_plaintext_3(plaintext: Plaintext3) -> bytes:
     """ID_CRED_I or its kid, Signature_or_MAC_3, ? EAD_3 (section 5.4.2)."""
     fields = encode_id_cred_field(plaintext.id_cred_i) + encode(plaintext.signature_or_mac_3)
     return fields + encode_ead(plaintext.ead_3)
+
+
+def plaintext_3_in_pieces(id_cred_i: bytes, proof: bytes, ead_3: bytes) -> "tuple[bytes, ...]":
+    """What encode_plaintext_3 joins; `ead_3` is encoded already."""
+    return encode_id_cred_field(id_cred_i), head_of_bytes(len(proof)), proof, ead_3
+
+
+def frame_in_place(
+    memory: "memoryview | None", c_x: bytes, pieces: "tuple[bytes, ...]", more: int
+) -> "tuple[memoryview, memoryview]":
+    """A frame with one byte string: (all of it, the content of the byte string).
+
+    The content is `pieces` and then room for `more` bytes. It lies in `memory` where that is long enough.
+    """
+    size = sum([len(piece) for piece in pieces]) + more
+    head = encode(encode_identifier(c_x)) + head_of_bytes(size)
+    start, end = len(head), len(head) + size
+    if memory is None or len(memory) < end:
+        memory = memoryview(bytearray(end))
+    memory[:start] = head
+    at = start
+    for piece in pieces:
+        memory[at : at + len(piece)] = piece
+        at += len(piece)
+    return memory[:end], memory[start:end]
 
 
 def decode_plaintext_3(data: bytes) -> Plaintext3:
@@ -211,7 +235,7 @@ def encode_frame(frame: Frame) -> bytes:
     return encode(encode_identifier(frame.c_x)) + bytes(body)
 
 
-def decode_frame(data: bytes) -> Frame:
+def decode_frame(data: "Any") -> Frame:
     """Read an MQTT payload; the messages inside are not read yet.
 
     A fragment (an array) is no frame: frames.py puts the payload together first.
@@ -220,16 +244,23 @@ def decode_frame(data: bytes) -> Frame:
         raise DecodeError("a payload has at most %d bytes, %d came" % (MAX_FRAME, len(data)))
     if data[:1] == b"\xf5":
         return Frame(None, data[1:], None)
-    identifier, _, body = take(data)
-    items = decode_sequence(body)
-    if len(items) not in (1, 2):
-        raise DecodeError("a payload is an identifier and a message or an error")
-    c_x = decode_identifier(identifier)
-    if len(items) == 2:
+    c_x, end = _identifier(data)
+    body = data[end:]
+    if not len(body) or body[0] < 0x40:
+        # ERR_CODE is an integer, and a message is one byte string.
         return Frame(c_x, None, decode_error(body))
-    if not isinstance(items[0], bytes):
+    if content(body, 0)[1] != len(body):
         raise DecodeError("message_2, message_3 and message_4 are one byte string")
     return Frame(c_x, body, None)
+
+
+def _identifier(data: "bytes | memoryview") -> "tuple[bytes, int]":
+    """The connection identifier at the beginning, and where it ends."""
+    if isinstance(data, memoryview):
+        # Cut out and not the whole of it: six kilobytes. No identifier of ours is as long as that.
+        data = bytes(data[: 2 * IDENTIFIER_LENGTH])
+    item, end = read(data, 0)
+    return decode_identifier(item), end
 
 
 def _check_size(data: bytes, limit: int, name: str) -> None:
@@ -250,8 +281,8 @@ def _single(data: bytes, limit: int, name: str) -> bytes:
     return value
 
 
-def _signature_or_mac(item: object) -> bytes:
-    if not isinstance(item, bytes) or len(item) < MIN_MAC:
+def _signature_or_mac(item: "Any") -> "Any":
+    if not isinstance(item, (bytes, memoryview)) or len(item) < MIN_MAC:
         raise DecodeError("Signature_or_MAC is a byte string of at least %d bytes" % MIN_MAC)
     return item
 

@@ -68,7 +68,7 @@ class Signatures:
         """
         cred_r = identity_r.credential.encoded
         mac = self._mac_2(schedule, prk_3e2m, th_2, c_r, id_cred_r, cred_r, ead_2)
-        message = sig_structure(id_cred_r, th_2, cred_r, ead_2, mac)
+        message = schedule.joined(sig_structure(id_cred_r, th_2, cred_r, ead_2, mac))
         return _sign(schedule, identity_r, message, randomness)
 
     def verify_2(
@@ -85,7 +85,7 @@ class Signatures:
         """AuthenticationError unless Signature_or_MAC_2 was made with the key of `credential_r`."""
         cred_r = credential_r.encoded
         mac = self._mac_2(schedule, prk_3e2m, th_2, c_r, id_cred_r, cred_r, ead_2)
-        message = sig_structure(id_cred_r, th_2, cred_r, ead_2, mac)
+        message = schedule.joined(sig_structure(id_cred_r, th_2, cred_r, ead_2, mac))
         _verify(schedule, credential_r, message, signature_or_mac_2)
 
     def authenticate_3(
@@ -101,7 +101,7 @@ class Signatures:
         """Signature_or_MAC_3; see authenticate_2."""
         cred_i = identity_i.credential.encoded
         mac = self._mac_3(schedule, prk_4e3m, th_3, id_cred_i, cred_i, ead_3)
-        message = sig_structure(id_cred_i, th_3, cred_i, ead_3, mac)
+        message = schedule.joined(sig_structure(id_cred_i, th_3, cred_i, ead_3, mac))
         return _sign(schedule, identity_i, message, randomness)
 
     def verify_3(
@@ -117,7 +117,7 @@ class Signatures:
         """AuthenticationError unless Signature_or_MAC_3 was made with the key of `credential_i`."""
         cred_i = credential_i.encoded
         mac = self._mac_3(schedule, prk_4e3m, th_3, id_cred_i, cred_i, ead_3)
-        message = sig_structure(id_cred_i, th_3, cred_i, ead_3, mac)
+        message = schedule.joined(sig_structure(id_cred_i, th_3, cred_i, ead_3, mac))
         _verify(schedule, credential_i, message, signature_or_mac_3)
 
     def _mac_2(

@@ -33,20 +33,26 @@ Header = namedtuple("Header", ("algorithm", "sender", "piv", "epoch", "start"))
 _MIN_CIPHERTEXT = 16
 
 
-def _starts() -> "dict[bytes, tuple[int, bytes, int]]":
-    """What stands before the PIV: (algorithm, sender, length of the PIV) by these bytes."""
-    starts = {}
-    for algorithm in {suite(number).record_aead for number in SUITES}:
-        protected = encode(encode({constants.HEADER_ALG: algorithm}))
-        for sender in (constants.SENDER_DEVICE, constants.SENDER_HUB):
-            headers = encode_sequence(constants.HEADER_KID, sender, constants.HEADER_PARTIAL_IV)
-            for length in (1, 2, 3, 4, 5):
-                start = b"\x83" + protected + b"\xa3" + headers + bytes((0x40 + length,))
-                starts[start] = (algorithm, sender, length)
-    return starts
+_ALGORITHMS = tuple({SUITES[number].record_aead for number in SUITES})
+# What stands before the PIV: (algorithm, sender, length of the PIV) by these bytes, of those that came.
+_STARTS: "dict[bytes, tuple[int, bytes, int]]" = {}
 
 
-_STARTS = _starts()
+def _start(head: bytes) -> "tuple[int, bytes, int]":
+    """(algorithm, sender, length of the PIV) of a record that begins with `head`; remembered. DecodeError."""
+    length = head[-1] - 0x40 if head else 0
+    if 1 <= length <= 5:
+        for algorithm in _ALGORITHMS:
+            before = b"\x83" + encode(encode({constants.HEADER_ALG: algorithm})) + b"\xa3"
+            if head[: len(before)] == before:
+                for sender in (constants.SENDER_DEVICE, constants.SENDER_HUB):
+                    headers = encode_sequence(constants.HEADER_KID, sender, constants.HEADER_PARTIAL_IV)
+                    if head[len(before) : -1] == headers:
+                        _STARTS[head] = algorithm, sender, length
+                        return _STARTS[head]
+    raise DecodeError("a record begins with one of our AEADs and {4: sender, 6: PIV, ...")
+
+
 _BEFORE_EPOCH = encode(constants.HEADER_KID_CONTEXT) + b"\x42"
 
 
@@ -54,10 +60,7 @@ def decode_header(record: bytes) -> Header:
     """The header of `record`; DecodeError unless all its bytes are the one encoding of a record."""
     # << {1: alg} >> has four bytes when alg is below 24 and five otherwise.
     at = 11 if record[1:2] == b"\x43" else 12
-    start = _STARTS.get(record[:at])
-    if start is None:
-        raise DecodeError("a record begins with one of our AEADs and {4: sender, 6: PIV, ...")
-    algorithm, sender, length = start
+    algorithm, sender, length = _STARTS.get(record[:at]) or _start(record[:at])
     end = at + length
     partial_iv = record[at:end]
     if length > 1 and partial_iv[:1] == b"\x00":

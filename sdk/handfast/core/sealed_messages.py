@@ -8,6 +8,7 @@ from collections import namedtuple
 
 from handfast.core.cose import enc_structure
 from handfast.core.hidden import Hidden
+from handfast.core.suites import AEADS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,21 @@ def sealing_4(schedule: "KeySchedule", prk_4e3m: bytes, th_4: bytes) -> Sealing:
 def seal(schedule: "KeySchedule", sealing: Sealing, plaintext: bytes) -> bytes:
     """CIPHERTEXT_3 or CIPHERTEXT_4."""
     return schedule.crypto.seal(schedule.suite.aead, sealing.key, sealing.nonce, sealing.aad, plaintext)
+
+
+def tag_length(schedule: "KeySchedule") -> int:
+    """What a ciphertext has more than its plaintext, in bytes."""
+    return int(AEADS[schedule.suite.aead].tag_length)
+
+
+def seal_in_place(schedule: "KeySchedule", sealing: Sealing, text: memoryview) -> None:
+    """`text` is a plaintext with room for a tag behind it, and then the ciphertext."""
+    crypto, algorithm = schedule.crypto, schedule.suite.aead
+    own = getattr(crypto, "seal_in_place", None)
+    if own is not None:
+        own(algorithm, sealing.key, sealing.nonce, sealing.aad, text)
+    else:
+        text[:] = seal(schedule, sealing, bytes(text[: -tag_length(schedule)]))
 
 
 def open_sealed(schedule: "KeySchedule", sealing: Sealing, ciphertext: bytes) -> bytes:
