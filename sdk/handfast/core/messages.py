@@ -67,15 +67,22 @@ def encode_message_1(message: Message1) -> bytes:
 
 def decode_message_1(data: bytes) -> Message1:
     """Read message_1. Neither the method nor the suites are judged here."""
-    items = _items(data, MAX_MESSAGE_1, "message_1")
-    if len(items) < 4:
-        raise DecodeError("message_1 has at least METHOD, SUITES_I, G_X and C_I")
-    method, suites_i, g_x, c_i = items[:4]
+    return read_message_1(data)[0]
+
+
+def read_message_1(data: bytes) -> "tuple[Message1, int]":
+    """message_1, and where EAD_1 begins in it: the bytes before that are what its GATE authenticates."""
+    _check_size(data, MAX_MESSAGE_1, "message_1")
+    method, at = read(data, 0)
+    suites_i, at = read(data, at)
+    g_x, at = read(data, at)
+    c_i, at = read(data, at)
     if type(method) is not int:
         raise DecodeError("METHOD is an integer")
     if not isinstance(g_x, bytes):
         raise DecodeError("G_X is a byte string")
-    return Message1(method, _decode_suites(suites_i), g_x, decode_identifier(c_i), _ead_items(items[4:]))
+    ead_1 = decode_ead(data[at:])
+    return Message1(method, _decode_suites(suites_i), g_x, decode_identifier(c_i), ead_1), at
 
 
 def encode_message_2(g_y: bytes, ciphertext_2: bytes) -> bytes:
@@ -161,12 +168,17 @@ def frame_in_place(
 
 def decode_plaintext_3(data: bytes) -> Plaintext3:
     """Read PLAINTEXT_3."""
+    return read_plaintext_3(data)[0]
+
+
+def read_plaintext_3(data: bytes) -> "tuple[Plaintext3, int]":
+    """PLAINTEXT_3, and where EAD_3 begins in it: Signature_or_MAC_3 covers EAD_3 as it came."""
     _check_size(data, MAX_MESSAGE_3, "PLAINTEXT_3")
     id_cred_i, rest = take_id_cred(data)
-    items = decode_sequence(rest)
-    if not items:
-        raise DecodeError("PLAINTEXT_3 has at least ID_CRED_I and Signature_or_MAC_3")
-    return Plaintext3(id_cred_i, _signature_or_mac(items[0]), _ead_items(items[1:]))
+    signed, at = read(rest, 0)
+    ead_3 = rest[at:]
+    plaintext = Plaintext3(id_cred_i, _signature_or_mac(signed), decode_ead(ead_3))
+    return plaintext, len(data) - len(ead_3)
 
 
 def encode_message_4(ciphertext_4: bytes) -> bytes:

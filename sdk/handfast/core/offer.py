@@ -7,7 +7,7 @@ Both judgements come before any public-key operation: GATE costs one hash, the s
 from handfast.core import ead
 from handfast.core.constants import GATE_BY_HUB_ID, GATE_BY_TOKEN
 from handfast.core.errors import AuthenticationError, DecodeError, UnsupportedSuiteError
-from handfast.core.messages import Message1, encode_ead, encode_message_1
+from handfast.core.messages import Message1, encode_message_1
 from handfast.core.suites import KEMS, Suite
 
 TYPE_CHECKING = False
@@ -31,10 +31,11 @@ def with_gate(
     return Message1(method, suites_i, g_x, c_i, [ead.encode_gate(gate)])
 
 
-def check_gate(crypto: "Crypto", key: bytes, gate: "ead.Gate", encoded: bytes, message_1: Message1) -> None:
-    """AuthenticationError unless GATE was made with K_gate `key` (32 bytes) for message_1, as it came."""
-    # EAD_1 stands at its end, and has one encoding.
-    sequence = encoded[: len(encoded) - len(encode_ead(message_1.ead_1))]
+def check_gate(crypto: "Crypto", key: bytes, gate: "ead.Gate", sequence: bytes) -> None:
+    """AuthenticationError unless GATE was made with K_gate `key` (32 bytes) for message_1.
+
+    `sequence` is message_1 without EAD_1, as it came.
+    """
     if not crypto.equal(ead.gate_mac(crypto, key, sequence), gate.mac):
         raise AuthenticationError
 

@@ -120,7 +120,7 @@ class Responder:
 
     def _message_1(self, message_1: bytes, now: float) -> None:
         try:
-            message = messages.decode_message_1(message_1)
+            message, self._ead_1_at = messages.read_message_1(message_1)
             gate = ead.read_items(1, message.ead_1).get(EAD_GATE)
             if self._mandatory and not isinstance(gate, ead.Gate):
                 raise DecodeError("message_1 carries a GATE")
@@ -147,7 +147,7 @@ class Responder:
         message = self._received_1
         try:
             if isinstance(self._gate, ead.Gate):
-                offer.check_gate(self._crypto, key, self._gate, self._message_1_bytes, message)
+                offer.check_gate(self._crypto, key, self._gate, self._message_1_bytes[: self._ead_1_at])
             # From here on there is somebody to answer.
             self._c_i = message.c_i
             self._suite = offer.choose_suite(self._profile, self._suites, message)
@@ -200,7 +200,7 @@ class Responder:
             self.state = states.step(states.RESPONDER, self.state, "unverified")
             raise
         try:
-            plaintext = messages.decode_plaintext_3(plaintext_3)
+            plaintext, self._ead_3_at = messages.read_plaintext_3(plaintext_3)
             items = ead.read_items(3, plaintext.ead_3)
             if self._suite.mandatory_items and EAD_ROOTC not in items:
                 raise DecodeError("message_3 carries a ROOTC")
@@ -233,7 +233,7 @@ class Responder:
             if credential.public_key == self._identity.credential.public_key:
                 raise DecodeError("the device presents our own credential")
             prk_4e3m = self._method.prk_4e3m(schedule, self._prk_3e2m, th_3, self._g_y, credential, None)
-            ead_3, signed = messages.encode_ead(plaintext.ead_3), plaintext.signature_or_mac_3
+            ead_3, signed = self._plaintext_3[self._ead_3_at :], plaintext.signature_or_mac_3
             self._method.verify_3(schedule, prk_4e3m, th_3, plaintext.id_cred_i, credential, ead_3, signed)
         except PeerError as error:
             self._fail("broken", error)
