@@ -86,7 +86,9 @@ class Link:
         self._woken = woken
         self._moved = moved
         self._keyed = keyed
-        self._paths = Paths(parties[HYBRID].random)
+        # The lane whose records bring the control packets of the carriers.
+        self._beating = min(parties)
+        self._paths = Paths(parties[self._beating].random)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
 
@@ -145,7 +147,7 @@ class Link:
         strange = [other.carrier for other in self._paths if other.rank is None and not other.carrier.proven]
         if len(strange) > UNPROVEN_LIMIT:
             await strange[0].close()
-        if self.epoch(HYBRID) is not None:
+        if self.epoch(self._beating) is not None:
             self._paths.judge(time.monotonic())
         for lane in self._lanes.values():
             lane.new_way(time.monotonic())
@@ -294,7 +296,7 @@ class Link:
 
     def _beat(self, now: float) -> None:
         for path, packet in self._paths.packets_to_send(now):
-            frame = self._lanes[HYBRID].beat(packet)
+            frame = self._lanes[self._beating].beat(packet)
             if frame is not None:
                 path.carrier.send_ahead(frame)
 
