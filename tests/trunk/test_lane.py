@@ -6,6 +6,7 @@ import pytest
 from trunk_ends import IDENTITIES, PAIRING, Joined
 
 from handfast.core.errors import AuthenticationError, EntropyError, LocalError, PeerError, ReplayError
+from handfast_hub.trunk.epochs import Epoch
 from handfast_hub.trunk.lane import ClassClosed, Established, Failed, Heard, Silent, Suspect
 from handfast_hub.trunk.policy import BULK, BULK_LANE, NORMAL, SECRET
 from handfast_hub.trunk.records import OVERHEAD
@@ -418,3 +419,26 @@ def test_a_new_carrier_carries_the_opening_at_once_and_many_carriers_carry_no_mo
         initiator.new_way(joined.now)
         joined.run(0.1)
     assert len(joined.recorded[0]) <= before + 1 + 10.0 / 0.5 + 1
+
+
+def test_an_epoch_whose_key_is_suspect_before_it_is_in_use_exports_nothing() -> None:
+    joined = opened()
+    responder = joined.ends[1]
+    promote = responder.promote
+
+    def promote_and_alarm(epoch: Epoch, now: float) -> None:
+        promote(epoch, now)
+        responder.promote = promote  # type: ignore[method-assign]
+        responder.alarm(now)
+
+    # Its alarm comes under the new epoch, before the initiator has heard that this one is in use.
+    responder.promote = promote_and_alarm  # type: ignore[method-assign]
+    joined.ends[0].renew("now", joined.now)
+    joined.run(1.0)
+    established = [event for event in joined.events[0] if isinstance(event, Established)]
+    assert [(event.hybrid, event.exporter is None) for event in established[:3]] == [
+        (True, False),
+        (True, True),
+        (True, False),
+    ]
+    assert joined.same_keys()

@@ -172,6 +172,9 @@ class Initiator(Lane):
         self._pending, self._without = None, False
         self.promote(epoch, now)
         self._due = now + (self.timing.rekey if epoch.hybrid or not self.uses_qkd else self.timing.retry)
+        if epoch.suspect:
+            # The responder was already in it when it raised an alarm.
+            self._due = now
 
     def _refused(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
         work = self._pending.work if self._pending is not None else None
