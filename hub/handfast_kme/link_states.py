@@ -19,7 +19,7 @@ from handfast_kme.network import Network
 from handfast_kme.store import Store
 
 # Seconds between two reports, and the age at which a report counts no more.
-SPREAD, STALE = 1.0, 10.0
+SPREAD, STALE = 1.0, 30.0
 # Added to the age at every hop, so that no report can be kept young by being passed around.
 _HOP = 0.05
 UNKNOWN = -1

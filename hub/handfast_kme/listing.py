@@ -125,6 +125,7 @@ _NOUNS: dict[str, Callable[[Network], list[Row]]] = {
             "kme_id": n.kme_id,
             "url": f"https://{n.address}:{n.port}",
             "peer_port": n.peer_port,
+            "relay": n.relay,
         }
         for n in network.node
     ],
@@ -138,6 +139,8 @@ _NOUNS: dict[str, Callable[[Network], list[Row]]] = {
             "providers": " ".join(link.providers),
             "model": f"{link.model} (simulated)",
             "key_request_interval": link.key_request_interval,
+            "cost": link.cost,
+            "reserve": link.reserve,
             "line": f"{link.line_address}:{link.line_port}",
         }
         for link in network.provider_link
@@ -156,6 +159,7 @@ _NOUNS: dict[str, Callable[[Network], list[Row]]] = {
         {
             "consumers": " ".join(pair.consumers),
             "bidirectional": pair.bidirectional,
+            "share": pair.share,
             "key_size": pair.key_size,
         }
         for pair in network.consumer_link

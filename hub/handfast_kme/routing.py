@@ -1,5 +1,6 @@
 """Which way the keys of two SAEs go: what the file says, and of that what may be used now."""
 
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
@@ -55,6 +56,14 @@ class Router:
             return self.choose(pair, start, wanted)[0]
         except (BadRequest, Unavailable):
             return next(iter(self._network.paths(pair, start)), None)
+
+    def ways(self, pair: ConsumerLink, start: str, wanted: Wanted) -> int:
+        """How many paths without a common relay could be taken now: 0, 1 or 2."""
+        for count in (2, 1):
+            demands = wanted.demands._replace(disjoint_paths=count)
+            with contextlib.suppress(BadRequest, Unavailable):
+                return len(self.choose(pair, start, wanted._replace(demands=demands)))
+        return 0
 
     def spare(self, path: Path, link: str) -> int:
         """Cells of one link of a path that its keys may take."""

@@ -23,7 +23,8 @@ async def supply(
     `handfast_alarmed_links` names links in alarm over which their keys may have come before: those may be
     known to somebody, even if the next key goes another way.
     """
-    path = router.planned(pair, start, Wanted(1, pair.key_size // 8, Demands(None, 1)))
+    wanted = Wanted(1, pair.key_size // 8, Demands(None, 1))
+    path = router.planned(pair, start, wanted)
     if path is None:
         return {"stored_key_count": 0, "max_key_count": 0, "status_extension": {"handfast_simulated": True}}
     links = [network.named("provider_link", name) for name in path.links]
@@ -48,6 +49,6 @@ async def supply(
             "handfast_path": list(path.nodes),
             "handfast_relays": list(path.relays),
             "handfast_alarmed_links": router.alarmed(pair),
-            "handfast_disjoint_paths": 2 if network.paths(pair, start, two=True) else 1,
+            "handfast_disjoint_paths": router.ways(pair, start, wanted),
         },
     }

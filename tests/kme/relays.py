@@ -33,6 +33,7 @@ def network_of(
     of_link: str = "",
     of_pair: dict[str, str] | None = None,
     pulses: int = 15_000_000,
+    edit: Callable[[str], str] = lambda text: text,
 ) -> tuple[Network, Path]:
     """Apply a network: nodes of one letter, a link "ab" between a and b, an SAE "sae-a" at every node, a
     consumer link for each of `pairs`."""
@@ -55,7 +56,7 @@ def network_of(
         text.append(f'[[consumer_link]]\nconsumers = ["sae-{pair[0]}", "sae-{pair[1]}"]')
         text.append((of_pair or {}).get(pair, ""))
     file = folder / "network.toml"
-    file.write_text("\n".join([*text, more]))
+    file.write_text(edit("\n".join([*text, more])))
     network = load_network(file)
     carry_out(plan(network), lambda step: None)
     return network, file
@@ -103,13 +104,14 @@ async def asked(kme: KmeClient, peer: str, **more: Any) -> list[Key] | None:
     return None
 
 
-async def ready(kme: KmeClient, peer: str, least: int = 1) -> None:
-    """Wait until a KME can give that many keys to `peer`."""
+async def ready(kme: KmeClient, peer: str, least: int = 1, ways: int = 1) -> None:
+    """Wait until a KME can give that many keys to `peer`, and knows so many ways."""
 
     async def enough() -> bool:
         with contextlib.suppress(Error):
             status = await kme.status(peer)
-            return status.stored_key_count >= least and bool(status.extension["handfast_link_up"])
+            known = status.extension["handfast_disjoint_paths"] >= ways
+            return known and status.stored_key_count >= least and bool(status.extension["handfast_link_up"])
         return False
 
     await until(enough)

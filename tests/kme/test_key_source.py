@@ -24,7 +24,7 @@ async def diamond(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 async def test_a_trunk_that_asks_for_two_ways_gets_no_key_over_one(diamond: World) -> None:
     first, last = await diamond.sae("a"), await diamond.sae("d")
-    await ready(first, "sae-d", 20)
+    await ready(first, "sae-d", 20, ways=2)
     ours = KmeSource(first, "sae-d", 60.0, disjoint_paths=2)
     theirs = KmeSource(last, "sae-a", 60.0, disjoint_paths=2)
     made: list[tuple[bytes, bytes]] = []
@@ -54,7 +54,7 @@ async def test_a_kme_without_two_ways_refuses_in_the_words_of_the_standard(tmp_p
 
 async def test_an_alarm_is_heard_although_the_next_key_would_go_another_way(diamond: World) -> None:
     first, last = await diamond.sae("a"), await diamond.sae("d")
-    await ready(first, "sae-d", 20)
+    await ready(first, "sae-d", 20, ways=2)
     ours, theirs = (KmeSource(sae, peer, 0.1, reserve=4) for sae, peer in ((first, "sae-d"), (last, "sae-a")))
     alarms: list[str] = []
     watching = asyncio.create_task(ours.watch(lambda: alarms.append("alarm")))
@@ -82,6 +82,10 @@ async def test_an_alarm_is_heard_although_the_next_key_would_go_another_way(diam
         key_id, key = await ours.enc_key()
         assert await theirs.dec_key(key_id) == key
         assert alarms == ["alarm"]
+        # Who wants two ways gets nothing now, and hears why.
+        with pytest.raises(KeysUnavailable) as raised:
+            await KmeSource(first, "sae-d", 60.0, disjoint_paths=2).enc_key()
+        assert raised.value.reason == "qber_alarm"
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
@@ -89,7 +93,7 @@ async def test_an_alarm_is_heard_although_the_next_key_would_go_another_way(diam
 
 async def test_the_other_end_says_what_it_has_and_what_it_has_not_is_given_up(diamond: World) -> None:
     first, last = await diamond.sae("a"), await diamond.sae("d")
-    await ready(first, "sae-d", 20)
+    await ready(first, "sae-d", 20, ways=2)
     ours = KmeSource(first, "sae-d", 0.1, reserve=3)
     watching = asyncio.create_task(ours.watch(lambda: None))
 

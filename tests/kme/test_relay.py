@@ -77,7 +77,7 @@ async def test_over_one_way_a_relay_sees_the_key_and_over_two_it_does_not(
     seen = Sealed(monkeypatch)
     async with world(tmp_path, DIAMOND) as here:
         first, last = await here.sae("a"), await here.sae("d")
-        await ready(first, "sae-d", 20)
+        await ready(first, "sae-d", 20, ways=2)
         [key] = await first.enc_keys("sae-d")
         # At the relay, and at the last KME.
         assert [secret for _, secret in seen.opened] == [key.value, key.value]
@@ -164,7 +164,7 @@ async def test_a_key_that_fails_at_the_last_moment_is_void_at_the_far_end_too(
 ) -> None:
     async with world(tmp_path, DIAMOND) as here:
         first, last = await here.sae("a"), await here.sae("d")
-        await ready(first, "sae-d", 20)
+        await ready(first, "sae-d", 20, ways=2)
         key_ids: list[str] = []
 
         def fails(ids: list[str], local: object) -> None:
@@ -209,7 +209,7 @@ def test_what_was_on_its_way_when_its_kme_died_is_told_to_be_void(tmp_path: Path
 async def test_a_hop_that_has_no_keys_is_gone_round_and_else_is_503(tmp_path: Path) -> None:
     async with world(tmp_path, DIAMOND) as here:
         first, last = await here.sae("a"), await here.sae("d")
-        await ready(first, "sae-d", 20)
+        await ready(first, "sae-d", 20, ways=2)
         # The relay's reports are a second old: the first way is tried, and refused by the relay.
         for node in "bd":
             here.kmes[node].store.void("bd", 0)
@@ -223,6 +223,38 @@ async def test_a_hop_that_has_no_keys_is_gone_round_and_else_is_503(tmp_path: Pa
         with pytest.raises(KeysUnavailable) as raised:
             await first.enc_keys("sae-d", extension_mandatory=TWO)
         assert raised.value.reason == "key_exhausted"
+
+
+async def test_additional_slaves_at_either_end_get_a_relayed_key_once_each(tmp_path: Path) -> None:
+    more = "".join(f'[[consumer]]\nname = "sae-{node}2"\nnode = "{node}"\n' for node in "abc")
+    async with world(tmp_path, ("ab", "bc"), ("ac",), more=more) as here:
+        first = await here.sae("a")
+        others = [await here.sae(name) for name in ("c", "c2", "a2")]
+        await ready(first, "sae-c", 10)
+        [key] = await first.enc_keys("sae-c", additional_slave_sae_ids=["sae-c2", "sae-a2"])
+        for other in others:
+            assert await other.dec_keys("sae-a", [key.key_id]) == [key]
+        for other in others:
+            with pytest.raises(KeyNotFound):
+                await other.dec_keys("sae-a", [key.key_id])
+        # One that the relay serves is not reached: the key would have to stay there.
+        with pytest.raises(KmeRefused, match="do not reach"):
+            await first.enc_keys("sae-c", additional_slave_sae_ids=["sae-b2"])
+
+
+async def test_a_node_that_is_not_to_relay_passes_nothing(tmp_path: Path) -> None:
+    async with world(
+        tmp_path, DIAMOND, edit=lambda text: text.replace('"b"\nuid', '"b"\nrelay = false\nuid')
+    ) as here:
+        first = await here.sae("a")
+        await ready(first, "sae-d", 20)
+        assert (await first.status("sae-d")).extension["handfast_relays"] == ["c"]
+        with pytest.raises(KmeRefused, match="options could be met"):
+            await first.enc_keys("sae-d", extension_mandatory=TWO)
+        # Not even when a neighbour asks it to.
+        parcel = relay.Parcel(("key",), 32, "sae-a", ("sae-d",), 1, 1, ("ab", "bd"))
+        with pytest.raises(Unavailable, match="passes nothing on"):
+            await here.kmes["a"]._relay.send(parcel, bytes(32))
 
 
 async def test_a_link_without_a_relay_comes_first_and_a_reserve_is_left_alone(tmp_path: Path) -> None:

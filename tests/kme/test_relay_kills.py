@@ -21,7 +21,7 @@ async def test_a_killed_relay_is_gone_round_and_no_key_is_lost_or_given_twice(tm
             client(network, "sae-a", tmp_path / "a") as first,
             client(network, "sae-d", tmp_path / "d") as last,
         ):
-            await ready(first, "sae-d", 50)
+            await ready(first, "sae-d", 50, ways=2)
 
             async def keep_asking() -> None:
                 while True:

@@ -57,7 +57,7 @@ async def test_two_ways_without_a_common_relay_and_none_when_one_is_down(tmp_pat
             client(network, "sae-a", tmp_path / "a") as first,
             client(network, "sae-d", tmp_path / "d") as last,
         ):
-            await ready(first, "sae-d", 50)
+            await ready(first, "sae-d", 50, ways=2)
             keys = await until(lambda: asked(first, "sae-d", number=3, extension_mandatory=TWO))
             assert isinstance(keys, list)
             assert await last.dec_keys("sae-a", [key.key_id for key in keys]) == keys
