@@ -23,7 +23,7 @@ from handfast.core.credentials import Identity, make_ccs
 from handfast.core.errors import LinkError
 from handfast.core.suites import ML_DSA_65
 from handfast_cpython.crypto import Crypto
-from handfast_hub.trunk.carrier import Carrier, dial
+from handfast_hub.trunk.carrier import Carrier
 from handfast_hub.trunk.initiator import Initiator
 from handfast_hub.trunk.key_source import open_source
 from handfast_hub.trunk.link import KeySource, Link
@@ -31,6 +31,7 @@ from handfast_hub.trunk.opening import Party, Peer
 from handfast_hub.trunk.policy import BULK_LANE, DEFAULT_TIMING, HYBRID, NORMAL
 from handfast_hub.trunk.records import OVERHEAD
 from handfast_hub.trunk.settings import Trunk
+from handfast_hub.trunk.tcp import TcpCarrier, dial_tcp
 
 CRYPTO = Crypto()
 # Nothing is renewed while records are counted.
@@ -92,7 +93,7 @@ async def _listening(port: int, adopt: Callable[[Carrier], Awaitable[None]]) -> 
     calls: list[tuple[Carrier, asyncio.Task[None] | None]] = []
 
     async def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        carrier = Carrier(reader, writer)
+        carrier = TcpCarrier(reader, writer)
         calls.append((carrier, asyncio.current_task()))
         with contextlib.suppress(LinkError):
             await carrier.greeting()
@@ -114,7 +115,7 @@ async def _dialled(port: int) -> Carrier:
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
-                return await dial("127.0.0.1", port, bytes(8))
+                return await dial_tcp("127.0.0.1", port, bytes(8))
             except LinkError:
                 await asyncio.sleep(0.02)
 

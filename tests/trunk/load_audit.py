@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from load_plan import SHARES
+from load_relay import DOWN, Span
 
 from handfast.core.topics import CHANNEL_NAMES
 from handfast_hub.trunk.policy import CLASSES, NUMBERS
@@ -49,14 +50,22 @@ class Check(NamedTuple):
     detail: str
 
 
-def epochs(folder: Path) -> dict[int, set[bool]]:
-    """Every epoch of the lane with QKD that a hub's log names: whether a QKD key was in it."""
-    found: dict[int, set[bool]] = {}
-    for line in (folder / "log.jsonl").read_text().splitlines():
-        entry = json.loads(line)
-        if entry.get("event") == "new epoch" and entry["lane"] == "hybrid":
-            found.setdefault(entry["epoch"], set()).add(entry["qkd"])
-    return found
+class Used(NamedTuple):
+    """An epoch of the lane with QKD keys, by the log of a hub: from when on, and whether a key is in it."""
+
+    at: float
+    number: int
+    qkd: bool
+
+
+def epochs(folder: Path) -> list[Used]:
+    """Every epoch that a hub's log names."""
+    entries = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [
+        Used(entry["timestamp"], entry["epoch"], entry["qkd"])
+        for entry in entries
+        if entry.get("event") == "new epoch" and entry["lane"] == "hybrid"
+    ]
 
 
 def judge_readings(source: Path, sink: Path) -> tuple[list[Check], dict[str, Any]]:
@@ -118,26 +127,23 @@ def judge_readings(source: Path, sink: Path) -> tuple[list[Check], dict[str, Any
     return checks, numbers_found
 
 
-def judge_epochs(
-    folders: list[Path], sent: Counter[tuple[str, int, int, bool]]
-) -> tuple[list[Check], dict[str, Any]]:
-    """Whether every secret record on the network stood in an epoch that both hubs call one with a QKD key."""
-    logs = [epochs(folder) for folder in folders]
-    secret = {epoch: False for (_, kind, epoch, _) in sent if kind == NUMBERS["secret"]}
-    flagged = sum(count for (_, kind, _, flag), count in sent.items() if kind == NUMBERS["secret"] and flag)
-    wrong = [epoch for epoch in secret if any(False in log.get(epoch, {True}) for log in logs)]
-    unknown = [epoch for epoch in secret if not any(epoch in log for log in logs)]
-    without = {epoch for log in logs for epoch, kinds in log.items() if False in kinds}
-    with_qkd = {epoch for log in logs for epoch, kinds in log.items() if True in kinds}
-    count = sum(number for (_, kind, _, _), number in sent.items() if kind == NUMBERS["secret"])
-    checks = [
-        Check(
-            "no secret record under an epoch of ML-KEM alone",
-            not wrong and not flagged and not unknown and bool(without),
-            f"{count} records in {len(secret)} epochs, {len(wrong)} of them without a key of {len(without)}",
-        )
-    ]
-    return checks, {"epochs_with_qkd": len(with_qkd), "epochs_without_qkd": len(without)}
+def judge_epochs(source: Path, spans: list[Span]) -> tuple[list[Check], dict[str, Any]]:
+    """Whether every secret record on the network stood in an epoch that its sender logs with a QKD key."""
+    log = epochs(source)
+    wrong = 0
+    for span in spans:
+        # A number is used again when both hubs were killed; the newest use before the record counts.
+        used = [epoch for epoch in log if epoch.number == span.epoch and epoch.at <= span.at]
+        if span.degraded or span.direction != DOWN or not used or not used[-1].qkd:
+            wrong += span.count
+    without = sum(not epoch.qkd for epoch in log)
+    count = sum(span.count for span in spans)
+    check = Check(
+        "no secret record under an epoch of ML-KEM alone",
+        not wrong and bool(count) and bool(without),
+        f"{count} records, {wrong} of them; {len(log)} epochs, {without} of ML-KEM alone",
+    )
+    return [check], {"epochs_with_qkd": len(log) - without, "epochs_without_qkd": without}
 
 
 def _at(ordered: list[float], quantile: float) -> float:

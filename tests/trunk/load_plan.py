@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Event(NamedTuple):
-    """`what` is done to `target` at second `at` of the load. The verbs are the keys of load_run.ACTIONS."""
+    """`what` is done to `target` at second `at` of the load. The verbs are the keys of load_trunk.ACTIONS."""
 
     at: float
     what: str
@@ -48,6 +48,7 @@ WHOLE = Plan(
         # A peer that comes back while there is no key: what it opens is an epoch of ML-KEM alone.
         Event(400, "stop kme", "vienna"),
         Event(420, "restart hub", "vienna"),
+        Event(420, "wait for an epoch of ML-KEM alone"),
         Event(460, "start kme", "vienna"),
         Event(500, "restart kme", "berlin"),
         Event(540, "replay"),
@@ -56,20 +57,21 @@ WHOLE = Plan(
 )
 
 SHORT = Plan(
-    seconds=28.0,
+    seconds=20.0,
     rate=300.0,
     loss=0.05,
     rekey=5.0,
     size=64,
     events=(
-        Event(2, "restart kme", "berlin"),
-        Event(5, "stop kme", "berlin"),
-        Event(5, "stop kme", "vienna"),
-        Event(7, "restart hub", "vienna"),
-        Event(15, "start kme", "berlin"),
-        Event(15, "start kme", "vienna"),
-        Event(18, "replay"),
-        Event(21, "restart hub", "berlin"),
-        Event(25, "cut the carrier"),
+        Event(1, "restart kme", "berlin"),
+        Event(3, "stop kme", "berlin"),
+        Event(3, "stop kme", "vienna"),
+        Event(4, "restart hub", "vienna"),
+        Event(4, "wait for an epoch of ML-KEM alone"),
+        Event(12, "start kme", "berlin"),
+        Event(12, "start kme", "vienna"),
+        Event(13, "replay"),
+        Event(15, "restart hub", "berlin"),
+        Event(18, "cut the carrier"),
     ),
 )

@@ -7,6 +7,7 @@ class and epoch what the hubs really sent, whatever they say of it.
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter, OrderedDict
 
 from handfast.core.errors import Error, LinkClosed
@@ -24,6 +25,17 @@ KEPT_EPOCHS = 64
 UP, DOWN = "up", "down"
 
 
+class Span:
+    """Records of one epoch in a row, of classes that fail closed; `at` is when the first one came."""
+
+    def __init__(self, direction: str, epoch: int, degraded: bool, at: float) -> None:
+        self.direction = direction
+        self.epoch = epoch
+        self.degraded = degraded
+        self.at = at
+        self.count = 0
+
+
 class Network:
     """What the network does to a frame, and what was seen of it; it serves any carrier that has frames."""
 
@@ -32,8 +44,8 @@ class Network:
         self._rng = rng
         self.carried: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
-        # (direction, class, epoch, degraded) of records with data, lost ones too.
-        self.sent: Counter[tuple[str, int, int, bool]] = Counter()
+        # What went of classes that fail closed, lost ones too.
+        self.spans: list[Span] = []
         # Delivered records with data by direction and epoch, the newest epoch last.
         self._kept: dict[str, OrderedDict[int, list[bytes]]] = {UP: OrderedDict(), DOWN: OrderedDict()}
 
@@ -45,26 +57,44 @@ class Network:
         if not is_opening(frame):
             header = Header(frame)
             if header.kind in CLASSES:
-                self.sent[direction, header.kind, header.epoch, header.degraded] += 1
+                if CLASSES[header.kind].fail_closed:
+                    self._span(direction, header)
                 if arrives:
                     self._keep(direction, header.epoch, frame)
         return arrives
 
+    def _span(self, direction: str, header: Header) -> None:
+        last = self.spans[-1] if self.spans else None
+        if last is None or (last.direction, last.epoch, last.degraded) != (
+            direction,
+            header.epoch,
+            header.degraded,
+        ):
+            last = Span(direction, header.epoch, header.degraded, time.time())
+            self.spans.append(last)
+        last.count += 1
+
     def _keep(self, direction: str, epoch: int, frame: bytes) -> None:
         kept = self._kept[direction]
         frames = kept.setdefault(epoch, [])
+        # Numbers begin anew when both hubs were killed; the newest epoch is the last one that was used.
+        kept.move_to_end(epoch)
         if len(frames) < KEPT_OF_EPOCH:
             frames.append(frame)
         if len(kept) > KEPT_EPOCHS:
             kept.popitem(last=False)
 
     def recorded(self, direction: str, count: int) -> list[bytes]:
-        """`count` records that were delivered, half of them of the two newest epochs, half of older ones."""
+        """`count` records that were delivered, half of them of the newest epoch and half of older ones.
+
+        Some of them more than once when there are few; none when there are none.
+        """
         epochs = list(self._kept[direction].values())
-        new = [frame for frames in epochs[-2:] for frame in frames]
-        old = [frame for frames in epochs[:-2] for frame in frames]
-        chosen = self._rng.sample(new, min(len(new), count // 2))
-        return chosen + self._rng.sample(old, min(len(old), count - len(chosen)))
+        new = [frame for frames in epochs[-1:] for frame in frames]
+        old = [frame for frames in epochs[:-1] for frame in frames] or new
+        if not new:
+            return []
+        return self._rng.choices(new, k=count // 2) + self._rng.choices(old, k=count - count // 2)
 
 
 class Relay:
@@ -75,6 +105,8 @@ class Relay:
         self.target = target
         self.network = network
         self._server: asyncio.Server | None = None
+        # How often a hub was connected, and what leads to each now.
+        self.calls = 0
         self._live: dict[str, Carrier] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -107,6 +139,7 @@ class Relay:
         try:
             kid = await near.greeting()
             far = await dial_tcp("127.0.0.1", self.target, kid)
+            self.calls += 1
             self._live = {UP: far, DOWN: near}
             pumps = [
                 asyncio.ensure_future(self._pump(near, far, UP)),

@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 
 from load_plan import SHORT
-from load_run import Load
+from load_trunk import Load
 
 
 async def test_nothing_is_lost_or_doubled_while_everything_is_killed_and_the_carrier_loses(
