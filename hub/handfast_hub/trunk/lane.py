@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from handfast.core.errors import DecodeError, LocalError, UnexpectedMessageError
 from handfast_hub.trunk import messages
@@ -58,13 +58,17 @@ class Suspect:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """One record of the peer. `degraded`: it came under an epoch without a QKD key."""
 
+    # A tuple, for there is one for each record, and a frozen dataclass takes three times as long to make.
     kind: int
-    data: bytes = field(repr=False)
+    data: bytes
     degraded: bool
+
+    def __repr__(self) -> str:
+        """Nothing of what it holds: this may stand in a traceback."""
+        return f"Data(kind={self.kind}, degraded={self.degraded})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +265,10 @@ class Lane(ABC):
         return handler
 
     def _named(self, number: int) -> Epoch | None:
-        for epoch in (self.current, self.next, self._previous):
+        current = self.current
+        if current is not None and current.number == number:
+            return current
+        for epoch in (self.next, self._previous):
             if epoch is not None and epoch.number == number:
                 return epoch
         return None

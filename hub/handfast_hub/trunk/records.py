@@ -22,6 +22,7 @@ OVERHEAD = HEADER_LENGTH + 16
 LONGEST_PLAINTEXT = 66_000
 # How far behind the newest record another may come: several carriers reorder a lot.
 WINDOW = 1024
+_WINDOW_MASK = (1 << WINDOW) - 1
 # SP 800-38D section 8.3 allows 2^32 invocations; rekeying comes long before.
 LARGEST_SEQ = 2**32 - 1
 
@@ -82,17 +83,16 @@ class Receiving:
 
         The window moves only for what was authenticated, so a forgery moves nothing.
         """
-        if (header.lane, header.degraded) != (self._lane, self._degraded):
+        if header.lane != self._lane or header.degraded is not self._degraded:
             raise DecodeError("a record of a trunk bears the lane and the flag of its epoch")
-        age = self._highest - header.seq
+        seq = header.seq
+        age = self._highest - seq
         if age >= WINDOW or (age >= 0 and self._seen >> age & 1):
-            raise ReplayError(f"record {header.seq} of epoch {header.epoch} was seen, or is too old to tell")
-        plaintext = self._crypto.open(
-            A256GCM, self._key, _nonce(header.seq), header.bytes, record[HEADER_LENGTH:]
-        )
+            raise ReplayError(f"record {seq} of epoch {header.epoch} was seen, or is too old to tell")
+        plaintext = self._crypto.open(A256GCM, self._key, _nonce(seq), header.bytes, record[HEADER_LENGTH:])
         if age < 0:
-            self._seen = (self._seen << -age | 1) & (1 << WINDOW) - 1 if -age < WINDOW else 1
-            self._highest = header.seq
+            self._seen = (self._seen << -age | 1) & _WINDOW_MASK if -age < WINDOW else 1
+            self._highest = seq
         else:
             self._seen |= 1 << age
         return plaintext
