@@ -51,9 +51,10 @@ def _identity(number: int) -> Identity:
 IDENTITIES = (_identity(1), _identity(2))
 
 
-def _party(number: int, lane: int = HYBRID) -> dict[int, Party]:
+def _parties(number: int) -> dict[int, Party]:
     peer = Peer(IDENTITIES[1 - number].credential.thumbprint, bytes(range(32)))
-    return {lane: Party(CRYPTO, os.urandom, IDENTITIES[number], peer, lane)}
+    lanes = (HYBRID, BULK_LANE)
+    return {lane: Party(CRYPTO, os.urandom, IDENTITIES[number], peer, lane) for lane in lanes}
 
 
 class _Counted:
@@ -122,7 +123,7 @@ async def _dialled(port: int) -> Carrier:
 
 async def _take(mode: str, port: int, count: int) -> Answer:
     counted = _Counted(count)
-    link = Link("bench", _party(0), None, counted.take, lambda: None, TIMING)
+    link = Link("bench", _parties(0), None, counted.take, lambda: None, TIMING)
     if mode == "link":
         link.start()
     end: Link | _Bare = link if mode == "link" else _Bare(counted)
@@ -135,7 +136,7 @@ async def _take(mode: str, port: int, count: int) -> Answer:
 async def _send(mode: str, port: int, size: int, count: int) -> Answer:
     data = os.urandom(size)
     opened = asyncio.Event()
-    link = Link("bench", _party(1), None, lambda *_: None, opened.set, TIMING)
+    link = Link("bench", _parties(1), None, lambda *_: None, opened.set, TIMING)
     carrier = await _dialled(port)
     adopting = None
     frame = os.urandom(size + OVERHEAD)
@@ -144,7 +145,9 @@ async def _send(mode: str, port: int, size: int, count: int) -> Answer:
         link.start()
         adopting = asyncio.create_task(link.adopt(carrier))
         async with asyncio.timeout(PATIENCE):
-            await opened.wait()
+            while link.epoch(HYBRID) is None:
+                opened.clear()
+                await opened.wait()
         send = lambda: link.send(NORMAL, data)  # noqa: E731
     wall, cpu = time.perf_counter(), time.process_time()
     for number in range(count):
@@ -193,7 +196,7 @@ async def _rekey(port: int, count: int, settings: list[dict[str, str]] | None, u
     # The lane of bulk never asks for a key.
     number_of_lane = BULK_LANE if settings is None else HYBRID
     links = [
-        Link("bench", _party(number, number_of_lane), sources[number], lambda *_: None, moved.set, TIMING)
+        Link("bench", _parties(number), sources[number], lambda *_: None, moved.set, TIMING)
         for number in (0, 1)
     ]
     for link in links:
