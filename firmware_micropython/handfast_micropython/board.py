@@ -3,6 +3,8 @@
 board = Board(qrng_uart=1)
 """
 
+import gc
+
 from handfast.core.errors import LocalError
 from handfast_micropython import phases
 from handfast_micropython.clock import Clock
@@ -51,6 +53,7 @@ class Board:
         LocalError for a source that does not exist, KeystoreError.
         """
         if self._entropy is None:
+            gc.collect()
             from handfast_micropython.entropy import Entropy
             from handfast_micropython.qrng import open_source
 
@@ -60,7 +63,7 @@ class Board:
 
     def enrolled(self) -> None:
         """Called when an enrolment has ended, well or not: lets go of what it had loaded."""
-        for phase in (phases.KEM, phases.SIGNATURE, phases.ENROLMENT):
+        for phase in (phases.KEM, phases.SIGNATURE, phases.POLYNOMIALS, phases.ENROLMENT):
             phases.end(phase)
 
     async def close(self) -> None:

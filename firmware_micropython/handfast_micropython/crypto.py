@@ -161,12 +161,17 @@ class Crypto:
         _own(row.name, "seed", row.seed, seed)
         return part.public_key(seed)
 
-    def sign(self, algorithm: int, seed: bytes, message: bytes, randomness: bytes) -> "Any":
-        """Hedged ML-DSA, empty context (FIPS 204 algorithm 2); `randomness` is 32 bytes."""
+    def sign(
+        self, algorithm: int, seed: bytes, message: bytes, randomness: bytes, into: "memoryview | None" = None
+    ) -> "Any":
+        """Hedged ML-DSA, empty context (FIPS 204 algorithm 2); `randomness` is 32 bytes.
+
+        `into` is where the signature shall stand, of its length.
+        """
         row, part = _signature(algorithm)
         _own(row.name, "randomness", row.randomness, randomness)
         _own(row.name, "seed", row.seed, seed)
-        return part.sign(seed, message, randomness)
+        return part.sign(seed, message, randomness, into)
 
     def verify(self, algorithm: int, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """FIPS 204 algorithm 3; False for anything but a valid signature, whatever its length."""

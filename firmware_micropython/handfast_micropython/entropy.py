@@ -69,6 +69,10 @@ class Entropy:
             state = self._pool.reserve(wanted, second, os.urandom(SYSTEM))
             self._keystore.save(STATE, state)
             self._pool.start_batch()
+            # A port and its buffer are a kilobyte, and what waits in it would be thrown away.
+            rest = getattr(self._source, "rest", None)
+            if rest is not None:
+                rest()
 
     def random(self, length: int) -> bytes:
         """`length` bytes; EntropyError when none were prepared or a health test is in alarm."""

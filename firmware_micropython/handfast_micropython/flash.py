@@ -48,7 +48,7 @@ class FlashFolder:
                 return None
             raise
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: "bytes | bytearray") -> None:
         """Make or replace the file; when this returns, `data` is in the flash."""
         with open(self._path + "/" + name, "wb") as file:
             file.write(data)

@@ -79,13 +79,13 @@ class Sponge:
         self._squeezing = True
 
 
-def _digest(rate: int, suffix: int, data: "bytes | tuple[bytes, ...]", length: int) -> bytes:
+def _digest(rate: int, suffix: int, data: "bytes | bytearray | tuple[bytes, ...]", length: int) -> bytes:
     sponge = Sponge(rate, suffix)
     sponge.absorb(data)
     return sponge.squeeze(length)
 
 
-def sha3_256(data: bytes) -> bytes:
+def sha3_256(data: "bytes | bytearray") -> bytes:
     """32 bytes, FIPS 202 section 6.1."""
     return _digest(RATE_SHAKE256, SUFFIX_SHA3, data, 32)
 
@@ -100,6 +100,6 @@ def shake128(data: bytes, length: int) -> bytes:
     return _digest(RATE_SHAKE128, SUFFIX_SHAKE, data, length)
 
 
-def shake256(data: "bytes | tuple[bytes, ...]", length: int) -> bytes:
+def shake256(data: "bytes | bytearray | tuple[bytes, ...]", length: int) -> bytes:
     """`length` bytes, FIPS 202 section 6.2."""
     return _digest(RATE_SHAKE256, SUFFIX_SHAKE, data, length)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         """What FlashFolder is."""
 
         def read(self, name: str) -> "bytes | None": ...
-        def write(self, name: str, data: bytes) -> None: ...
+        def write(self, name: str, data: "bytes | bytearray") -> None: ...
         def remove(self, name: str) -> None: ...
 
 
@@ -50,7 +50,7 @@ class Slot:
     """What one slot file holds. `counter` is 0 when the file is missing and -1 when it is torn: a torn
     slot is written before a missing one, or a second cut would leave two torn ones."""
 
-    def __init__(self, counter: int, value: "bytes | None") -> None:
+    def __init__(self, counter: int, value: "memoryview | None") -> None:
         self.counter = counter
         self.value = value
 
@@ -59,10 +59,15 @@ _MISSING = Slot(0, None)
 _TORN = Slot(-1, None)
 
 
-def encode_slot(kind: int, counter: int, value: bytes) -> bytes:
+def encode_slot(kind: int, counter: int, value: bytes) -> bytearray:
     """The bytes of one slot file."""
-    record = struct.pack(_HEADER, MAGIC, VERSION, kind, counter, len(value)) + value
-    return record + hashlib.sha256(record).digest()[:CHECK_LENGTH]
+    end = _HEADER_LENGTH + len(value)
+    # One piece of memory: the value of two kilobytes is there once more and not three times.
+    record = bytearray(end + CHECK_LENGTH)
+    struct.pack_into(_HEADER, record, 0, MAGIC, VERSION, kind, counter, len(value))
+    record[_HEADER_LENGTH:end] = value
+    record[end:] = hashlib.sha256(memoryview(record)[:end]).digest()[:CHECK_LENGTH]
+    return record
 
 
 def decode_slot(record: bytes) -> Slot:
@@ -75,7 +80,7 @@ def decode_slot(record: bytes) -> Slot:
     known = magic == MAGIC and version == VERSION and kind in (KIND_VALUE, KIND_ERASED)
     if not (whole and known) or length != end - _HEADER_LENGTH or counter < 1:
         return _TORN
-    return Slot(counter, None if kind == KIND_ERASED else record[_HEADER_LENGTH:end])
+    return Slot(counter, None if kind == KIND_ERASED else memoryview(record)[_HEADER_LENGTH:end])
 
 
 class Keystore:
@@ -95,7 +100,8 @@ class Keystore:
     def load(self, name: str) -> "bytes | None":
         """The value last saved under `name` (1 to 40 of a-z 0-9 _ -), or None."""
         try:
-            return _newest(self._slots(name)).value
+            value = _newest(self._slots(name)).value
+            return None if value is None else bytes(value)
         except OSError as error:
             raise self._failure("read", error)
 

@@ -93,18 +93,23 @@ class MlDsa:
             scratch.wipe()
         return bytes(out)
 
-    def sign(self, seed: bytes, message: "Pieces", randomness: bytes) -> "Any":
+    def sign(
+        self, seed: bytes, message: "Pieces", randomness: bytes, into: "memoryview | None" = None
+    ) -> "Any":
         """The signature with xi = `seed` and rnd = `randomness`, 32 bytes each (FIPS 204 algorithms 2 and 7).
 
+        `into` is where it shall stand, of its length; it is what comes back then.
         How many attempts it takes shows in the time: the rejection loop is FIPS 204's own, and whether an
         attempt fails says nothing about the key.
         """
         rows, columns = self._rows, self._columns
         xof = Xof()
         seeds = self._seeds(seed)
-        kept = bytearray(128 * (rows + columns) + 416 * rows)
+        secret_seed = bytearray(seeds[32:96] + b"\0\0")
+        # t0, 13 bits each.
+        kept = scratch.octets(416 * rows)
         buffer = bytearray(MASK_BUFFER)
-        signature = bytearray(self._hints_at + self._omega + rows)
+        signature = bytearray(self._hints_at + self._omega + rows) if into is None else into
         try:
             # tr, the hash of the public key, which itself need not be there.
             sponge = Sponge(RATE_SHAKE256, SUFFIX_SHAKE)
@@ -115,14 +120,13 @@ class MlDsa:
             mask_seed = bytearray(shake256(seeds[96:] + bytes(randomness) + mu, 64) + b"\0\0")
             rho = seeds[:32]
             kappa = 0
-            while not self._attempt(xof, rho, kept, mask_seed, buffer, kappa, mu, signature):
+            while not self._attempt(xof, rho, secret_seed, kept, mask_seed, buffer, kappa, mu, signature):
                 kappa += columns
         finally:
             scratch.wipe()
             xof.wipe()
             buffer[:] = bytes(MASK_BUFFER)
-            for start in range(0, len(kept), 32):
-                kept[start : start + 32] = _ZEROS
+            secret_seed[:32] = secret_seed[32:64] = _ZEROS
         # As it is: bytes of it would be a second one.
         return signature
 
@@ -172,8 +176,8 @@ class MlDsa:
         # Algorithm 6 line 1: rho (32 bytes), rho' (64) and K (32).
         return shake256(bytes(seed) + bytes((self._rows, self._columns)), 128)
 
-    def _expand(self, xof: Xof, seeds: bytes, kept: "bytearray | None") -> "Iterator[bytearray]":
-        """t1, packed, row by row, each until the next one; s1, s2 and t0 go into `kept`.
+    def _expand(self, xof: Xof, seeds: bytes, kept: "memoryview | None") -> "Iterator[bytearray]":
+        """t1, packed, row by row, each until the next one; t0 goes into `kept`.
 
         Algorithm 6 lines 3 to 10.
         """
@@ -186,19 +190,17 @@ class MlDsa:
         matrix_seed = bytearray(seeds[:32] + b"\0\0")
         for column in range(columns):
             sample_bounded(xof, secret_seed, column, s1[column], self._eta)
-            self._keep(column, s1[column], kept)
             kernels.ntt(0, 0, s1[column], _ZETAS)
         for row in range(rows):
             clear(0, total)
             self._add_row(xof, matrix_seed, row, s1, term, total)
             sample_bounded(xof, secret_seed, columns + row, term, self._eta)
-            self._keep(columns + row, term, kept)
             add(0, total, term)
             kernels.reduce(0, total)
             rounding.power_2_round(0, 0, total, term)
             pack(0, 0, total, part, 10)
             if kept is not None:
-                pack(0, 128 * (rows + columns) + 416 * row, term, kept, 13)
+                pack(0, 416 * row, term, kept, 13)
             yield part
         secret_seed[:32] = secret_seed[32:64] = _ZEROS
 
@@ -206,12 +208,13 @@ class MlDsa:
         self,
         xof: Xof,
         rho: bytes,
-        kept: bytearray,
+        secret_seed: bytearray,
+        kept: memoryview,
         mask_seed: bytearray,
         buffer: bytearray,
         kappa: int,
         mu: bytes,
-        signature: bytearray,
+        signature: "bytearray | memoryview",
     ) -> bool:
         """One turn of the loop of algorithm 7: whether `signature` holds one now."""
         rows, columns, at, highs = self._rows, self._columns, self._challenge, self._highs
@@ -244,7 +247,9 @@ class MlDsa:
         kernels.ntt(0, 0, challenge, _ZETAS)
         for column in range(columns):
             # z = y + c s1 in one inverse transform, so that y itself need not stay (line 20).
-            self._unpack_ntt(kept, 128 * column, 4, self._eta, term)
+            # s1 and s2 are made again too, which costs two Keccaks for each polynomial.
+            sample_bounded(xof, secret_seed, column, term, self._eta)
+            kernels.ntt(0, 0, term, _ZETAS)
             z = product
             sample_mask(xof, mask_seed, kappa + column, z, self._gamma_1, buffer)
             kernels.ntt(0, 0, z, _ZETAS)
@@ -256,7 +261,8 @@ class MlDsa:
             kernels.subtract_from(0, 0, z, self._gamma_1)
             pack(0, at + 32 * self._z_bits * column, z, signature, self._z_bits)
         for row in range(rows):
-            self._multiply_challenge(kept, 128 * (columns + row), 4, self._eta, challenge, term, product)
+            sample_bounded(xof, secret_seed, columns + row, term, self._eta)
+            self._multiply_challenge(challenge, term, product)
             rounding.subtract(0, 0, w[row], product)
             rounding.high_bits(0, 0, w[row], term, highs)
             rounding.low_bits(0, 0, w[row], term, self._gamma_2)
@@ -266,23 +272,23 @@ class MlDsa:
 
     def _pack_hints(
         self,
-        kept: bytearray,
+        kept: memoryview,
         challenge: "memoryview",
         term: "memoryview",
         product: "memoryview",
         w: "list[memoryview]",
-        signature: bytearray,
+        signature: "bytearray | memoryview",
     ) -> bool:
         """Lines 25 to 30 of algorithm 7, and algorithm 20: w holds w - c s2."""
-        rows, columns = self._rows, self._columns
+        rows = self._rows
         positions = bytearray(257)
         count = 0
         at = self._hints_at
         signature[at:] = bytes(self._omega + rows)
         for row in range(rows):
-            self._multiply_challenge(
-                kept, 128 * (rows + columns) + 416 * row, 13, 1 << 12, challenge, term, product
-            )
+            unpack(0, 416 * row, term, kept, 13)
+            kernels.subtract_from(0, 0, term, 1 << 12)
+            self._multiply_challenge(challenge, term, product)
             if rounding.not_below(0, 0, product, self._gamma_2):
                 return False
             add(0, product, w[row])
@@ -297,27 +303,13 @@ class MlDsa:
             signature[at + self._omega + row] = count
         return True
 
-    def _multiply_challenge(
-        self,
-        kept: bytearray,
-        at: int,
-        bits: int,
-        middle: int,
-        challenge: "memoryview",
-        term: "memoryview",
-        product: "memoryview",
-    ) -> None:
-        """c times the polynomial that was packed as `middle` minus it, into `product`."""
-        self._unpack_ntt(kept, at, bits, middle, term)
+    def _multiply_challenge(self, challenge: "memoryview", term: "memoryview", product: "memoryview") -> None:
+        """c times `term`, which goes into the NTT domain, into `product`."""
+        kernels.ntt(0, 0, term, _ZETAS)
         clear(0, product)
         kernels.multiply_add(0, 0, product, challenge, term)
         kernels.reduce(0, product)
         kernels.inverse_ntt(0, 0, product, _ZETAS)
-
-    def _unpack_ntt(self, kept: bytearray, at: int, bits: int, middle: int, out: "memoryview") -> None:
-        unpack(0, at, out, kept, bits)
-        kernels.subtract_from(0, 0, out, middle)
-        kernels.ntt(0, 0, out, _ZETAS)
 
     def _message_hash(self, tr: bytes, message: "Pieces") -> bytes:
         # mu = H(tr || M', 64) with M' = 0 || 0 || M: pure, and no context (algorithm 2 line 10).
@@ -341,12 +333,6 @@ class MlDsa:
             kernels.multiply_add(0, 0, total, term, vector[column])
         kernels.reduce(0, total)
         kernels.inverse_ntt(0, 0, total, _ZETAS)
-
-    def _keep(self, number: int, polynomial: "memoryview", kept: "bytearray | None") -> None:
-        if kept is not None:
-            kernels.subtract_from(0, 0, polynomial, self._eta)
-            pack(0, 128 * number, polynomial, kept, 4)
-            kernels.subtract_from(0, 0, polynomial, self._eta)
 
     def _hints_in_order(self, hints: bytes) -> bool:
         # Algorithm 21: counts that never fall, positions that rise within a row, zeros after the last.

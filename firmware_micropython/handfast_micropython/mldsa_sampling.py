@@ -61,7 +61,7 @@ def sample_mask(
     kernels.subtract_from(0, 0, out, gamma_1)
 
 
-def sample_in_ball(xof: Xof, seed: "bytes | bytearray", out: "memoryview", tau: int) -> None:
+def sample_in_ball(xof: Xof, seed: "bytes | bytearray | memoryview", out: "memoryview", tau: int) -> None:
     """The challenge, algorithm 29. It may decide and index: in a signature it is public, and of an attempt
     that fails it is a hash that says nothing about the key.
     """

@@ -52,7 +52,7 @@ class MlKem:
         self._d_u = d_u
         self._d_v = d_v
         # The last public key, for the decapsulation that follows; it is found by the hash of its seed.
-        self._made = (b"", b"")
+        self._made: "tuple[bytes, bytes | bytearray]" = (b"", b"")
 
     def public_key(self, seed: bytes) -> bytes:
         """The encapsulation key of d || z (FIPS 203 algorithms 16 and 13), 384 k + 32 bytes."""
@@ -60,8 +60,9 @@ class MlKem:
             made = self._generate(seed)
         finally:
             scratch.wipe()
-        self._made = (sha3_256(seed), made)
-        return made
+        out = bytes(made)
+        self._made = (sha3_256(seed), out)
+        return out
 
     def encapsulate(self, public_key: bytes, message: bytes) -> "tuple[bytes, bytes]":
         """(ciphertext, shared secret of 32 bytes) with m = `message` (FIPS 203 algorithms 20 and 17).
@@ -74,13 +75,14 @@ class MlKem:
             ciphertext = self._encrypt(public_key, message, keys[32:])
         finally:
             scratch.wipe()
-        return ciphertext, keys[:32]
+        return bytes(ciphertext), keys[:32]
 
     def decapsulate(self, seed: bytes, ciphertext: bytes) -> bytes:
         """The shared secret, 32 bytes (FIPS 203 algorithms 21 and 18); a wrong one for a wrong ciphertext.
 
         The hash check of section 7.3 has nothing to check: the key was made from `seed` here.
         """
+        public_key: "bytes | bytearray"
         hashed, public_key = self._made
         self._made = (b"", b"")
         try:
@@ -99,7 +101,7 @@ class MlKem:
         kernels.replace_unless_equal(0, secret, rejection.squeeze(32), again, ciphertext, len(ciphertext))
         return bytes(secret)
 
-    def _generate(self, seed: bytes) -> bytes:
+    def _generate(self, seed: bytes) -> bytearray:
         # Algorithm 13: (rho, sigma) = G(d || k).
         k = self._k
         seeds = sha3_512(bytes(seed[:32]) + bytes((k,)))
@@ -120,9 +122,9 @@ class MlKem:
             pack(0, 384 * row, total, out, 12)
         out[384 * k :] = seeds[:32]
         xof.wipe()
-        return bytes(out)
+        return out
 
-    def _encrypt(self, public_key: bytes, message: bytes, coins: bytes) -> bytes:
+    def _encrypt(self, public_key: "bytes | bytearray", message: bytes, coins: bytes) -> bytearray:
         # Algorithm 14.
         k, d_u, d_v = self._k, self._d_u, self._d_v
         total, term, noise, twists = self._memory()
@@ -153,7 +155,7 @@ class MlKem:
         kernels.compress(0, total, d_v)
         pack(0, 32 * d_u * k, total, out, d_v)
         xof.wipe()
-        return bytes(out)
+        return out
 
     def _decrypt(self, seed: bytes, ciphertext: bytes) -> bytes:
         # Algorithm 15, with the secret vector sampled once more.

@@ -24,6 +24,8 @@ PORT = 1883
 MAX_PAYLOAD = 66_000
 # What a board takes unless it is told otherwise: the longest message of onboarding, with room.
 LIMIT = 12_288
+# message_2 of suites -21 and -22 with the hub's credential; it is what a device waits for when it enrols.
+LARGEST = 6_656
 # A serial line is no socket and has no name.
 SERIAL = "at the other end of the stream"
 _LEVELS = {str(channel).encode(): channel for channel in CHANNELS.values()}
@@ -78,7 +80,7 @@ class MqttLink:
         self._say = say
         self._client: "Client | None" = None
         self._endpoint: "Endpoint | None" = None
-        self._payloads: "list[tuple[int | None, bytearray]]" = []
+        self._payloads: "list[tuple[int | None, bytearray | memoryview]]" = []
         self._bell = asyncio.Event()
 
     async def connect(self, endpoint: "Endpoint") -> None:
@@ -95,7 +97,8 @@ class MqttLink:
             reader, writer = await asyncio.wait_for(self._opener(), self._timeout)
         except (OSError, EOFError, asyncio.TimeoutError) as error:
             raise LinkClosed("the broker %s should answer but did not: %s" % (self._name, error))
-        client = Client(reader, writer, self._take, self._limit, self._timeout)
+        room = 0 if endpoint.channels else LARGEST
+        client = Client(reader, writer, self._take, self._limit, self._timeout, room)
         try:
             await self._translated(
                 client.join(endpoint.client_id, self._username, self._password, self._keepalive)
@@ -135,7 +138,7 @@ class MqttLink:
             if self._payloads:
                 channel, payload = self._payloads.pop(0)
                 # A message of onboarding is as large as many records: it is worked on where it lies.
-                taken: "Any" = payload if channel is None else bytes(payload)
+                taken: "Any" = memoryview(payload) if channel is None else bytes(payload)
                 return channel, taken
             if client.lost:
                 raise LinkClosed("the broker %s is gone: %s; connect again" % (self._name, client.lost))
@@ -150,7 +153,7 @@ class MqttLink:
         if client is not None:
             await client.leave()
 
-    def _take(self, topic: bytes, payload: "bytearray | None") -> None:
+    def _take(self, topic: bytes, payload: "bytearray | memoryview | None") -> None:
         """Called by the client for every message, and with nothing at its end."""
         self._bell.set()
         endpoint = self._endpoint

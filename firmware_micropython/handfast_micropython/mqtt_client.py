@@ -6,6 +6,7 @@ else is going on; one request is under way at a time. Whatever bytes come, memor
 """
 
 import asyncio
+import gc
 
 from handfast.core.errors import DecodeError, LinkClosed, LinkError, LinkTimeout
 
@@ -36,12 +37,16 @@ class Client:
         self,
         reader: "asyncio.StreamReader",
         writer: "asyncio.StreamWriter",
-        take: "Callable[[bytes, bytearray | None], None]",
+        take: "Callable[[bytes, bytearray | memoryview | None], None]",
         limit: int,
         timeout: float,
+        room: int = 0,
     ) -> None:
         """`take(topic, payload)` hears every message, with None for a payload above `limit` bytes or
-        the free memory, and `take(b"", None)` that the connection is lost. `timeout` in seconds."""
+        the free memory, and `take(b"", None)` that the connection is lost. `timeout` in seconds.
+        The first large message of at most `room` bytes has memory that is taken now, before the heap
+        is in pieces."""
+        self._room: "memoryview | None" = memoryview(bytearray(room)) if room else None
         self.lost = ""
         self._reader = reader
         self._writer = writer
@@ -243,10 +248,16 @@ class Client:
         if number:
             await self._write(b"\x40\x02" + number)
 
-    async def _payload(self, length: int) -> "bytearray | None":
+    async def _payload(self, length: int) -> "bytearray | memoryview | None":
         if length <= self._limit:
             try:
-                return await self._memory(length)
+                if length <= CHUNK:
+                    return await self._fill(bytearray(length))
+                room, self._room = self._room, None
+                if room is not None and length <= len(room):
+                    return await self._fill(room[:length])
+                gc.collect()
+                return await self._fill(bytearray(length))
             except MemoryError:
                 # Nothing was read yet: the room for it is the first thing that is asked for.
                 pass
@@ -258,10 +269,10 @@ class Client:
         return None
 
     async def _bytes(self, length: int) -> bytes:
-        return bytes(await self._memory(length))
+        return bytes(await self._fill(bytearray(length)))
 
-    async def _memory(self, length: int) -> bytearray:
-        data = bytearray(length)
+    async def _fill(self, data: "bytearray | memoryview") -> "bytearray | memoryview":
+        length = len(data)
         at = 0
         while at < length:
             part = await self._reader.read(min(length - at, CHUNK))

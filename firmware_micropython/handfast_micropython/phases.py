@@ -6,6 +6,7 @@ the signatures, then the session that lives with the key. What is needed again l
 import that asks for it.
 """
 
+import gc
 import sys
 
 _BOARD = "handfast_micropython."
@@ -14,12 +15,15 @@ _KERNELS = ("", "_viper", "_native", "_bytecode")
 
 KEM = "kem"
 SIGNATURE = "signature"
+POLYNOMIALS = "polynomials"
 ENROLMENT = "enrolment"
 
 # Which modules belong to a phase and to nothing else.
 _PHASES = {
     KEM: (_BOARD, ("xwing", "mlkem", "x25519", "x25519_field", "x25519_product")),
     SIGNATURE: (_BOARD, ("mldsa", "mldsa_sampling", "mldsa_rounding")),
+    # What KEM and signatures share, with the memory that they compute in.
+    POLYNOMIALS: (_BOARD, ("scratch", "xof", "coefficients")),
     ENROLMENT: (
         _CORE,
         ("initiator", "messages", "ead", "offer", "methods", "states", "events", "resend", "sealed_messages"),
@@ -28,13 +32,15 @@ _PHASES = {
 
 
 def end(phase: str) -> None:
-    """Let go of the modules of `phase`."""
+    """Let go of the modules of `phase`, and put the heap in order for what is loaded next."""
     package, names = _PHASES[phase]
     for name in names:
         for kernel in _KERNELS if package == _BOARD else _KERNELS[:1]:
             _forget(package + name + kernel)
     if phase == ENROLMENT:
         _forget("handfast.enrolment")
+    # What is loaded now stays for long, and should lie in the lowest gap and not above what is dead.
+    gc.collect()
 
 
 def _forget(name: str) -> None:

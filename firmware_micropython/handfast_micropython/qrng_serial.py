@@ -64,6 +64,10 @@ class SerialSource:
 
     async def close(self) -> None:
         """Let go of the port; may be called twice."""
+        self.rest()
+
+    def rest(self) -> None:
+        """Let go of the port until the next read, which opens it again."""
         if self._port is not None:
             self._port.close()
             self._port = None

@@ -9,11 +9,15 @@ from array import array
 from handfast_micropython.buffers import zero_words
 
 # What is taken at the first time: enough to sign with ML-DSA-65, which comes last in a handshake, when the
-# heap is in pieces. 9 KB.
+# heap is in pieces. 9 KB and 2.4.
 FIRST = 9 * 256
 
 # Read through a list, so that no function needs `global`.
 _memory = [array("I")]
+# Bytes, for t0 in its packed form while ML-DSA signs.
+FIRST_OCTETS = 6 * 416
+_ZEROS = bytes(32)
+_octets = [bytearray()]
 
 
 def words(count: int) -> "memoryview[int]":
@@ -22,7 +26,16 @@ def words(count: int) -> "memoryview[int]":
         # Let go of the old ones first: both together might not fit, nor would a copy of the new ones.
         _memory[0] = array("I")
         _memory[0] = array("I", range(max(count, FIRST)))
+        octets(FIRST_OCTETS)
     return memoryview(_memory[0])[:count]
+
+
+def octets(count: int) -> memoryview:
+    """`count` bytes beside the words, whatever is in them."""
+    if len(_octets[0]) < count:
+        _octets[0] = bytearray()
+        _octets[0] = bytearray(count)
+    return memoryview(_octets[0])[:count]
 
 
 def polynomials(count: int) -> "list[memoryview[int]]":
@@ -34,3 +47,5 @@ def polynomials(count: int) -> "list[memoryview[int]]":
 def wipe() -> None:
     """Leave no secret behind."""
     zero_words(_memory[0], len(_memory[0]))
+    for start in range(0, len(_octets[0]), 32):
+        _octets[0][start : start + 32] = _ZEROS

@@ -18,7 +18,7 @@ class Xof:
         """Begin with `seed`, at most 166 bytes; blocks have 168 bytes."""
         start_shake(self.state, RATE_SHAKE128, seed)
 
-    def start_shake256(self, seed: "bytes | bytearray") -> None:
+    def start_shake256(self, seed: "bytes | bytearray | memoryview") -> None:
         """Begin with `seed`, at most 134 bytes; blocks have 136 bytes."""
         start_shake(self.state, RATE_SHAKE256, seed)
 

@@ -68,7 +68,11 @@ def load(crypto: "Crypto", keystore: "Keystore") -> Identity:
         if isinstance(item, list) and [type(each) for each in item] == [int, bytes, bytes]:
             version, seed, credential = item
             if version == VERSION:
-                return Identity(seed, decode_ccs(crypto, credential))
+                # Where memory is short its parts are views of it.
+                return Identity(
+                    seed,
+                    decode_ccs(crypto, memoryview(credential) if hasattr(crypto, "pieces") else credential),
+                )
     except DecodeError:
         pass
     raise KeystoreError("the identity in this keystore is damaged; restore it or reset the device")

@@ -110,6 +110,8 @@ class Bench:
 def full(board: EmulatedBoard) -> bool:
     """Whether the board has said that its memory was not enough."""
     said = " ".join(board.lines)
+    if "what its heap has left" in said:
+        return True
     return "the memory is full" in said or "MemoryError" in said or "memory allocation failed" in said
 
 

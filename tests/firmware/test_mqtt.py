@@ -340,14 +340,14 @@ async def test_a_length_of_256_megabytes_takes_no_memory() -> None:
 async def test_a_message_larger_than_the_free_memory_is_dropped_and_the_next_one_taken() -> None:
     link, stream = await joined()
     client = link._client
-    whole = client._memory
+    whole = client._fill
 
-    async def scarce(length: int) -> bytearray:
-        if length > 1000:
+    async def scarce(data: bytearray) -> bytearray:
+        if len(data) > 1000:
             raise MemoryError
-        return await whole(length)
+        return await whole(data)
 
-    client._memory = scarce
+    client._fill = scarce
     down = ENROLLED.down.encode() + b"/1"
     stream.send(message(down, bytes(1001)) + message(down, b"next", 2))
     assert await link.receive() == (1, b"next")

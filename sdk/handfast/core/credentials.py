@@ -134,6 +134,11 @@ def id_cred_by_value(credential: Credential) -> bytes:
     return _BY_VALUE + bytes(credential.encoded)
 
 
+def id_cred_in_pieces(credential: Credential, by_kid: bool) -> "tuple[bytes, ...]":
+    """ID_CRED_x by kid or by value, in pieces that follow one another."""
+    return (id_cred_by_kid(credential),) if by_kid else (_BY_VALUE, credential.encoded)
+
+
 def kid_in(id_cred: bytes) -> "bytes | None":
     """The kid when `id_cred`, an encoded map, is {4: kid}, else None."""
     if id_cred[:2] != _BY_KID:

@@ -13,6 +13,7 @@ only where it can do no more harm than silence, and nothing is deleted or downgr
 """
 
 from handfast.core import ead, errors, events, messages, offer, root_key, sealed_messages, states
+from handfast.core.cbor import head_of_bytes
 from handfast.core.constants import (
     ATTEMPT_LENGTH,
     EAD_ROOTR,
@@ -24,7 +25,7 @@ from handfast.core.constants import (
     WANT_KID,
     WANT_VALUE,
 )
-from handfast.core.credentials import credential_in, id_cred_by_kid, id_cred_by_value
+from handfast.core.credentials import credential_in, encode_id_cred_field, id_cred_by_kid, id_cred_in_pieces
 from handfast.core.errors import DecodeError, LocalError, PeerError, UnexpectedMessageError
 from handfast.core.key_schedule import KeySchedule
 from handfast.core.methods import PRODUCTION
@@ -110,7 +111,7 @@ class Initiator:
         self._kem_seed = self._random(kem.seed)
         self._c_i = self._random(IDENTIFIER_LENGTH)
         self.attempt = self._random(ATTEMPT_LENGTH)
-        self._g_x = self._crypto.kem_public_key(kem.name, self._kem_seed)
+        self._g_x: "Any" = self._crypto.kem_public_key(kem.name, self._kem_seed)
         message = messages.Message1(self._method.number, self._suites_i, self._g_x, self._c_i, [])
         if self._suite.mandatory_items:
             want = WANT_VALUE if self._hub_credential is None else WANT_KID
@@ -119,17 +120,20 @@ class Initiator:
         # TH_2 is all that it is needed for.
         self._hash_1 = self._schedule.hash(message_1)
         self._resend.begin(self._c_i[-1], now)
-        self._send(messages.encode_frame(messages.Frame(None, message_1, None)), now)
+        frame = messages.encode_frame(messages.Frame(None, message_1, None))
+        # Once and not twice: it is sent again, and other methods than ours compute with G_X.
+        at = frame.find(self._g_x)
+        self._g_x = memoryview(frame)[at : at + len(self._g_x)]
+        self._send(frame, now)
         self.state = after
 
-    def receive(self, payload: "bytes | bytearray | memoryview", now: float) -> None:
+    def receive(self, payload: "bytes | memoryview", now: float) -> None:
         """Take one payload of the hub; PeerError when it is not what we wait for.
 
-        A bytearray is ours from now on: message_2 is decrypted and message_3 made in the same memory.
+        A memoryview is ours from now on: message_2 is decrypted and message_3 made in the same memory.
         """
         self._expire(now)
-        if isinstance(payload, bytearray):
-            payload = memoryview(payload)
+        if isinstance(payload, memoryview):
             self._memory = payload if self.state == states.WAIT_MESSAGE_2 else None
         frame = messages.decode_frame(payload)
         if frame.c_x is None or frame.c_x != self._c_i:
@@ -238,20 +242,11 @@ class Initiator:
     def _make_message_3(self, credential: "Credential", now: float) -> None:
         schedule = self._schedule
         own, c_r = self._identity.credential, self._received_2.c_r
-        id_cred_i = id_cred_by_kid(own) if self._by_kid else id_cred_by_value(own)
         th_3 = schedule.th_3(self._th_2, self._plaintext_2, credential.encoded)
         prk_4e3m = self._method.prk_4e3m(schedule, self._prk_3e2m, th_3, self._g_y, own, self._identity.seed)
         ead_3 = messages.encode_ead(self._ead_3(th_3) if self._suite.mandatory_items else [])
-        row = SIGNATURES.get(self._suite.signature)
-        randomness = self._random(32 if row is None else row.randomness)
-        proof = self._method.authenticate_3(
-            schedule, prk_4e3m, th_3, id_cred_i, self._identity, ead_3, randomness
-        )
-        fields = messages.plaintext_3_in_pieces(id_cred_i, proof, ead_3)
         tag = sealed_messages.tag_length(schedule)
-        # Over message_2, where its memory is ours: should anything fail from here on, another has to come.
-        frame, plaintext_3 = messages.frame_in_place(self._memory, c_r, fields, tag)
-        del proof, fields
+        frame, plaintext_3 = self._signed_3(prk_4e3m, th_3, c_r, ead_3, tag)
         text: "Any" = plaintext_3[:-tag] if self._memory else bytes(plaintext_3[:-tag])
         th_4 = schedule.th_4(th_3, text, own.encoded)
         sealed_messages.seal_in_place(
@@ -269,6 +264,34 @@ class Initiator:
         self._send(frame if self._memory else bytes(frame), now)
         self._memory = None
         self.state = states.step(states.INITIATOR, self.state, "accept")
+
+    def _signed_3(
+        self, prk_4e3m: bytes, th_3: bytes, c_r: bytes, ead_3: bytes, tag: int
+    ) -> "tuple[memoryview, memoryview]":
+        """The frame of message_3 before it is sealed, and in it PLAINTEXT_3 with room for the tag."""
+        own = self._identity.credential
+        row = SIGNATURES.get(self._suite.signature)
+        randomness = self._random(32 if row is None else row.randomness)
+        id_cred_i: "Any" = id_cred_in_pieces(own, self._by_kid)
+        before, to_sign = self._memory, (self._schedule, prk_4e3m, th_3)
+        if before is None or row is None:
+            id_cred_i = b"".join([bytes(piece) for piece in id_cred_i])
+            proof = self._method.authenticate_3(*to_sign, id_cred_i, self._identity, ead_3, randomness)
+            fields = encode_id_cred_field(id_cred_i), head_of_bytes(len(proof)), proof
+            return messages.frame_in_place(None, c_r, fields + (ead_3, tag))
+        # Made over message_2, where every part is once: should anything fail, another message_2 has to come.
+        length = row.signature
+        if self._by_kid:
+            id_cred_i = (encode_id_cred_field(id_cred_i[0]),)
+        head = head_of_bytes(length)
+        frame, text = messages.frame_in_place(before, c_r, id_cred_i + (head, length, ead_3, tag))
+        at = sum([len(piece) for piece in id_cred_i])
+        named = id_cred_by_kid(own) if self._by_kid else text[:at]
+        at += len(head)
+        self._method.authenticate_3(
+            *to_sign, named, self._identity, ead_3, randomness, text[at : at + length]
+        )
+        return frame, text
 
     def _ead_3(self, th_3: bytes) -> "list[tuple[int, bytes | None]]":
         items: "list[tuple[int, bytes | None]]" = []

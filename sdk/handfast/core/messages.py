@@ -141,19 +141,15 @@ def encode_plaintext_3(plaintext: Plaintext3) -> bytes:
     return fields + encode_ead(plaintext.ead_3)
 
 
-def plaintext_3_in_pieces(id_cred_i: bytes, proof: bytes, ead_3: bytes) -> "tuple[bytes, ...]":
-    """What encode_plaintext_3 joins; `ead_3` is encoded already."""
-    return encode_id_cred_field(id_cred_i), head_of_bytes(len(proof)), proof, ead_3
-
-
 def frame_in_place(
-    memory: "memoryview | None", c_x: bytes, pieces: "tuple[bytes, ...]", more: int
+    memory: "memoryview | None", c_x: bytes, pieces: "tuple[bytes | int, ...]"
 ) -> "tuple[memoryview, memoryview]":
     """A frame with one byte string: (all of it, the content of the byte string).
 
-    The content is `pieces` and then room for `more` bytes. It lies in `memory` where that is long enough.
+    The content is `pieces`; an integer is room for so many bytes. It lies in `memory` where that is long
+    enough.
     """
-    size = sum([len(piece) for piece in pieces]) + more
+    size = sum([piece if isinstance(piece, int) else len(piece) for piece in pieces])
     head = encode(encode_identifier(c_x)) + head_of_bytes(size)
     start, end = len(head), len(head) + size
     if memory is None or len(memory) < end:
@@ -161,8 +157,11 @@ def frame_in_place(
     memory[:start] = head
     at = start
     for piece in pieces:
-        memory[at : at + len(piece)] = piece
-        at += len(piece)
+        if isinstance(piece, int):
+            at += piece
+        else:
+            memory[at : at + len(piece)] = piece
+            at += len(piece)
     return memory[:end], memory[start:end]
 
 

@@ -18,6 +18,8 @@ from handfast.core.suites import SUITES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from handfast.core.credentials import Credential, Identity
     from handfast.core.key_schedule import KeySchedule
 
@@ -97,12 +99,13 @@ class Signatures:
         identity_i: "Identity",
         ead_3: bytes,
         randomness: bytes,
+        into: "memoryview | None" = None,
     ) -> bytes:
-        """Signature_or_MAC_3; see authenticate_2."""
+        """Signature_or_MAC_3; see authenticate_2. `into` is where it shall stand, of its length."""
         cred_i = identity_i.credential.encoded
         mac = self._mac_3(schedule, prk_4e3m, th_3, id_cred_i, cred_i, ead_3)
         message = schedule.joined(sig_structure(id_cred_i, th_3, cred_i, ead_3, mac))
-        return _sign(schedule, identity_i, message, randomness)
+        return _sign(schedule, identity_i, message, randomness, into)
 
     def verify_3(
         self,
@@ -146,14 +149,23 @@ class Signatures:
         return schedule.mac_3(prk_4e3m, context, schedule.hash_length)
 
 
-def _sign(schedule: "KeySchedule", identity: "Identity", message: bytes, randomness: bytes) -> bytes:
+def _sign(
+    schedule: "KeySchedule",
+    identity: "Identity",
+    message: bytes,
+    randomness: bytes,
+    into: "memoryview | None" = None,
+) -> bytes:
     algorithm = schedule.suite.signature
     if identity.credential.algorithm != algorithm:
         raise LocalError(
             "suite %d signs with algorithm %d, our key is for %d"
             % (schedule.suite.number, algorithm, identity.credential.algorithm)
         )
-    return schedule.crypto.sign(algorithm, identity.seed, message, randomness)
+    crypto: "Any" = schedule.crypto
+    given = (randomness,) if into is None else (randomness, into)
+    signature: bytes = crypto.sign(algorithm, identity.seed, message, *given)
+    return signature
 
 
 def _verify(schedule: "KeySchedule", credential: "Credential", message: bytes, signature: bytes) -> None:
