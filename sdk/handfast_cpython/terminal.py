@@ -19,6 +19,7 @@ import segno
 import typer
 
 from handfast.core.errors import EntropyError, Error, LinkError, LocalError, RefusedError
+from handfast_cpython import usage
 
 Result = TypeVar("Result")
 
@@ -74,19 +75,33 @@ def exit_code(error: Error) -> int:
 
 def fail(error: Error) -> NoReturn:
     """Say one sentence on standard error, or one JSON object, and end with the code of the table."""
+    raise typer.Exit(_say(error, _json.get()))
+
+
+def _say(error: Error, as_json: bool) -> int:
     code = exit_code(error)
     text = f"{Path(sys.argv[0]).name}: {error.detail}"
-    if _json.get():
+    if as_json:
         value = {"error": error.detail, "exit_code": code, "retryable": error.retryable}
         text = json.dumps(value, ensure_ascii=False)
     typer.echo(text, err=True)
-    raise typer.Exit(code)
+    return code
 
 
 def main(app: typer.Typer) -> None:
     """The entry point of a command: also what it cannot say is one sentence and an exit code."""
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else DONE)
+    except usage.UsageError as error:
+        if usage.is_help(error):
+            typer.echo(error.format_message())
+            sys.exit(USAGE)
+        # No option was read yet, so whoever wanted JSON is asked by what was typed.
+        sys.exit(_say(LocalError(usage.sentence(error)), "--json" in sys.argv[1:]))
+    except typer.Abort:
+        typer.echo("Aborted.", err=True)
+        sys.exit(FAILED)
     except OSError as error:
         # Whatever else the system refuses has a sentence of its own at its port.
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
