@@ -1,9 +1,9 @@
 """How many bytecodes the hub runs for an enrolment, by thread and function.
 
-    python tests/bench/bytecodes.py [--enrolments N] [--functions N] [--only MODULE]
+    python tests/bench/bytecodes.py [--enrolments N] [--functions N]
 
-What a busy machine cannot blur: two runs of one version differ by a few per cent, because how much is
-done in one lot is chance. A bytecode is not a unit of time, and what C does in one is not in it.
+What a busy machine cannot blur: two runs of one version differ by a per cent or two, because how much
+is done in one lot is chance. A bytecode is no unit of time, and what C does inside one is not counted.
 """
 
 import argparse
@@ -19,65 +19,61 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "e2e"))
 
+import hub_process
 import onboarding
 from child import Child, answer, read_request
 
+from handfast_cpython.crypto import Crypto
 from handfast_hub.config import load_config
+from handfast_hub.hub import Hub
 
 BACK_END = "pycryptodome"
-WARM_UP = 32
+# Enough that every statement is compiled for every size of a lot.
+WARM_UP = 128
 AT_ONCE = 128
 
 
 class Count:
-    """Bytecodes by code object, in every thread that is started from now on and in this one."""
+    """Counts the bytecodes of calls that begin from now on, here and in threads that are started later."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Counter[CodeType]] = {}
-        threading.settrace(self._called)
-        sys.settrace(self._called)
+        threading.settrace(self._begin)
+        sys.settrace(self._begin)
 
     def take(self) -> dict[str, dict[str, int]]:
-        """What was counted since the last call, by thread, then by "file:function"."""
-        taken: dict[str, dict[str, int]] = {}
+        """What was counted since the last call: by thread without its number, then by function."""
+        taken: dict[str, Counter[str]] = {}
         for thread, counter in self._counts.items():
-            functions: Counter[str] = Counter()
+            functions = taken.setdefault(thread.rstrip("-0123456789"), Counter())
             for code, count in list(counter.items()):
-                functions[f"{_short(code.co_filename)}:{code.co_qualname}"] += count
-            taken[thread] = dict(functions)
+                file = "/".join(code.co_filename.split("/")[-2:])
+                functions[f"{file}:{code.co_qualname}"] += count
             counter.clear()
-        return taken
+        return {thread: dict(functions) for thread, functions in taken.items()}
 
-    def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
-        name = threading.current_thread().name
-        counter = self._counts.setdefault(name, Counter())
+    def stop(self) -> None:
+        """Count no more in this thread."""
+        sys.settrace(None)
 
-        def local(frame: FrameType, event: str, argument: Any) -> Any:
+    def _begin(self, frame: FrameType, event: str, argument: Any) -> Any:
+        counter = self._counts.setdefault(threading.current_thread().name, Counter())
+
+        def inside(frame: FrameType, event: str, argument: Any) -> Any:
             if event == "opcode":
                 counter[frame.f_code] += 1
-            return local
+            return inside
 
         def called(frame: FrameType, event: str, argument: Any) -> Any:
-            frame.f_trace_opcodes = True
-            frame.f_trace_lines = False
-            return local
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            return inside
 
         sys.settrace(called)
         return called(frame, event, argument)
 
 
-def _short(filename: str) -> str:
-    path = Path(filename)
-    return "/".join(path.parts[-2:])
-
-
-async def hub(config: Path) -> None:
+async def serve(config: Path) -> None:
     """The hub as a child: counts, and tells when it is asked."""
-    import hub_process
-
-    from handfast_cpython.crypto import Crypto
-    from handfast_hub.hub import Hub
-
     count = Count()
     loaded = load_config(config)
     hub_process.configure_logs(loaded)
@@ -89,19 +85,19 @@ async def hub(config: Path) -> None:
 
 def measure(enrolments: int) -> dict[str, dict[str, int]]:
     """Bytecodes of `enrolments` enrolments, message_1 to message_4."""
-    with tempfile.TemporaryDirectory(prefix="handfast-bytecodes-") as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        hub_code, tokens = onboarding._install(folder, BACK_END, WARM_UP + enrolments)
-        onboarding._start_broker(stack, "mosquitto", folder, hub_code)
-        child = stack.enter_context(Child("bytecodes.py", "--hub", str(folder / "hub.toml")))
-        child.hear()
-        port = str(load_config(folder / "hub.toml").mqtt.port)
+    with tempfile.TemporaryDirectory(prefix="handfast-bench-") as name, contextlib.ExitStack() as stack:
+        config = Path(name) / "hub.toml"
+        hub_code, tokens = onboarding._install(config.parent, BACK_END, WARM_UP + enrolments)
+        onboarding._start_broker(stack, "mosquitto", config.parent, hub_code)
+        hub = stack.enter_context(Child("bytecodes.py", "--serve", str(config)))
+        hub.hear()
+        port = str(load_config(config).mqtt.port)
         devices = stack.enter_context(Child("device_process.py", port, BACK_END, hub_code))
         devices.ask("make", tokens=tokens)
         devices.ask("join", count=WARM_UP, at_once=AT_ONCE)
-        child.ask("count")
+        hub.ask("count")
         devices.ask("join", count=enrolments, at_once=AT_ONCE)
-        counts: dict[str, dict[str, int]] = child.ask("count")["counts"]
+        counts: dict[str, dict[str, int]] = hub.ask("count")["counts"]
         return counts
 
 
@@ -109,19 +105,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--enrolments", type=int, default=256)
     parser.add_argument("--functions", type=int, default=25, help="how many to name for each thread")
-    parser.add_argument("--hub", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.hub:
-        asyncio.run(hub(options.hub))
+    if options.serve:
+        asyncio.run(serve(options.serve))
         return
-    counts = measure(options.enrolments)
-    threads: dict[str, Counter[str]] = {}
-    for thread, functions in counts.items():
-        threads.setdefault(thread.rstrip("-0123456789"), Counter()).update(functions)
     each = options.enrolments
-    for thread, found in sorted(threads.items(), key=lambda item: -item[1].total()):
-        print(f"{found.total() / each:8.0f}  {thread}")
-        for function, count in found.most_common(options.functions):
+    for thread, functions in measure(each).items():
+        print(f"{sum(functions.values()) / each:8.0f}  {thread}")
+        for function, count in Counter(functions).most_common(options.functions):
             print(f"{count / each:16.1f}  {function}")
 
 
