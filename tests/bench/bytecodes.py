@@ -17,7 +17,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "e2e"))
+sys.path += [str(Path(__file__).resolve().parents[1] / folder) for folder in ("e2e", "")]
 
 import hub_process
 import onboarding
