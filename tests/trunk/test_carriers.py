@@ -104,6 +104,21 @@ async def test_the_end_of_a_carrier_is_told(scheme: str) -> None:
         assert near.send([record(0, 29)]) == 1
 
 
+async def test_a_caller_who_wants_to_hear_nothing_is_sent_away_and_sending_to_him_fails_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with joined("quic") as (near, far):
+        # A stranger stays; ours would go when it hears the answer.
+        monkeypatch.setattr(near._protocol, "quic_event_received", lambda event: None)
+        near._connection.stop_stream(0, 1)
+        near._protocol.transmit()
+        sender = far._connection._streams[0].sender
+        await until(lambda: sender._reset_error_code is not None)
+        assert far.send([record(0, 29, CONTROL)]) == 1
+        with pytest.raises(LinkClosed, match="a trunk has one stream"):
+            await far.receive()
+
+
 @EVERY
 async def test_nobody_there_is_said_in_one_sentence(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("handfast_hub.trunk.quic.DIAL_SECONDS", 0.3)

@@ -249,7 +249,8 @@ class Protocol(QuicConnectionProtocol):
             self.carrier.take_stream(event.data)
             if event.end_stream:
                 self.close()
-        elif isinstance(event, events.StreamDataReceived | events.StreamReset):
+        elif isinstance(event, events.StreamDataReceived | events.StreamReset | events.StopSendingReceived):
+            # Behind a STOP_SENDING (RFC 9000 section 3.5) whatever we write to the stream is an error.
             self.close(reason_phrase="a trunk has one stream, without an end")
         elif isinstance(event, events.ConnectionTerminated):
             self.carrier.end(LinkClosed(f"the QUIC connection ended: {event.reason_phrase or 'closed'}"))
