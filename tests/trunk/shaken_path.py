@@ -24,9 +24,11 @@ class ShakenPath:
     """Carries UDP between whoever calls its port and `target`, for one caller."""
 
     def __init__(self, target: tuple[str, int], seed: int = 1) -> None:
-        self._target = target
+        self.target = target
         self._rng = random.Random(seed)
         self.loss = self.repeats = self.late = self.spoilt = 0.0
+        # Seconds that every datagram takes.
+        self.delay = 0.0
         self.dark = False
         self.carried = self.lost = 0
         self._caller: Any = None
@@ -65,15 +67,16 @@ class ShakenPath:
             at = self._rng.randrange(len(data))
             data = data[:at] + bytes([data[at] ^ self._rng.randrange(1, 256)]) + data[at + 1 :]
         for _ in range(2 if self._rng.random() < self.repeats else 1):
-            if self._rng.random() < self.late:
-                asyncio.get_running_loop().call_later(self._rng.uniform(0.001, 0.02), arrived, data, addr)
+            delay = self.delay + (self._rng.uniform(0.001, 0.02) if self._rng.random() < self.late else 0.0)
+            if delay:
+                asyncio.get_running_loop().call_later(delay, arrived, data, addr)
             else:
                 arrived(data, addr)
 
     def _forward(self, data: bytes, addr: Any) -> None:
         self._caller = addr
         if not self._far.transport.is_closing():
-            self._far.transport.sendto(data, self._target)
+            self._far.transport.sendto(data, self.target)
 
     def _back(self, data: bytes, addr: Any) -> None:
         if self._caller is not None and not self._near.transport.is_closing():
