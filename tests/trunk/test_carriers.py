@@ -27,6 +27,13 @@ DIAL = {"tcp": dial_tcp, "quic": dial_quic}
 EVERY = pytest.mark.parametrize("scheme", ["tcp", "quic"])
 
 
+def has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
 def record(number: int, length: int, kind: int = NORMAL) -> bytes:
     """A frame that looks like a record of the hybrid lane; carriers look no further."""
     return bytes([HYBRID << 4 | kind]) + number.to_bytes(4, "big") + bytes(length - 5)
@@ -92,6 +99,20 @@ async def test_frames_of_every_length_pass_both_ways(scheme: str) -> None:
             assert here.send(sent) == 0
             # QUIC has no order between datagrams and its stream.
             assert sorted(await taken(there, len(sent))) == sorted(sent)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@EVERY
+async def test_carriers_go_over_ipv6(scheme: str) -> None:
+    called, port = Called(), free_port()
+    server = await LISTEN[scheme]("::1", port, called.called)
+    near = await DIAL[scheme]("::1", port, KID)
+    _, far = await asyncio.wait_for(called.carriers.get(), 60)
+    near.send([record(1, 100)])
+    assert await taken(far, 1) == [record(1, 100)]
+    await near.close()
+    await far.close()
+    await server.close()
 
 
 @EVERY
