@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from trunk_ends import IDENTITIES, PAIRING, Joined
+from trunk_ends import IDENTITIES, PAIRING, TIMING, Joined
 
 from handfast.core.errors import AuthenticationError, EntropyError, LocalError, PeerError, ReplayError
 from handfast_hub.trunk.epochs import Epoch
@@ -442,3 +442,20 @@ def test_an_epoch_whose_key_is_suspect_before_it_is_in_use_exports_nothing() -> 
         (True, False),
     ]
     assert joined.same_keys()
+
+
+def test_a_responder_that_is_killed_while_an_epoch_is_made_is_opened_to_as_soon_as_it_is_silent() -> None:
+    joined = opened()
+    rekeys = joined.epochs(0)[-1]
+    carry = joined.carry
+    # It is killed when the initiator has just asked for a new epoch.
+    joined.run(TIMING.rekey - 0.5 - joined.now)
+    joined.carry = lambda _, frames: []
+    joined.run(1.0)
+    assert joined.ends[0]._pending is not None
+    joined.restart(1)
+    joined.carry = carry
+    began = joined.now
+    while not (joined.epochs(1) and joined.epochs(1)[-1] != rekeys and joined.same_keys()):
+        joined.run(0.1)
+        assert joined.now < began + TIMING.gone + 6.0

@@ -65,7 +65,8 @@ class Initiator(Lane):
         if self._asked is None or self._asked.ticket != ticket:
             return
         opens, self._asked = self._asked.opens, None
-        self._begin(opens, key_id if key is not None else None, key, now)
+        # While the key was fetched the other hub may have fallen silent.
+        self._begin(opens or self.silent, key_id if key is not None else None, key, now)
 
     def timer(self) -> float:
         """When to call `handle_timer`."""
@@ -85,6 +86,9 @@ class Initiator(Lane):
         heard = not self.silent
         super().handle_timer(now)
         if heard and self.silent:
+            if self._pending is not None and not is_opening(self._pending.message):
+                # A hub that was killed has no epoch to be asked in; it can only be opened to.
+                self._give_up("the other hub fell silent", now)
             self._due = now
         if self._asked is not None and now >= self._asked.until:
             self.supply(self._asked.ticket, None, None, now)
