@@ -137,6 +137,21 @@ async def test_a_generic_secret_makes_the_hmac_that_everybody_makes_with_that_ke
     assert made == Crypto().hmac(SHA_256, bytes([7]) * 32, b"a reading")
 
 
+@pytest.mark.parametrize(
+    ("key_type", "uses"), [("aes", {"ENCRYPT", "DECRYPT"}), ("generic", {"SIGN", "VERIFY"})]
+)
+async def test_a_key_is_good_for_what_it_is_meant_for_and_nothing_else(
+    tokens: Path, key_type: str, uses: set[str]
+) -> None:
+    from pkcs11 import Attribute
+
+    await consumer(tokens, key_type=key_type).put(fed_key(1, 7))
+    with Looked("berlin") as token:
+        [key] = token.keys().values()
+        every = ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE")
+        assert {use for use in every if key[Attribute[use]]} == uses
+
+
 async def test_the_oldest_keys_go_also_after_a_restart_when_epochs_count_anew(tokens: Path) -> None:
     async def left(*names: int) -> None:
         with Looked("berlin") as token:

@@ -24,11 +24,16 @@ from handfast_hub.feeds.worker import Worker
 # A login is the whole process's, not the session's, so one feed of a module after the other.
 _LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
-# What a key of each type may be used for.
+# What a key of each type may be used for, and for nothing else: a key that wraps and decrypts gives away
+# what it wrapped, and one that derives short keys gives away itself.
 _TYPES = {
     "aes": (KeyType.AES, (Attribute.ENCRYPT, Attribute.DECRYPT)),
-    "generic": (KeyType.GENERIC_SECRET, (Attribute.SIGN, Attribute.VERIFY, Attribute.DERIVE)),
+    "generic": (KeyType.GENERIC_SECRET, (Attribute.SIGN, Attribute.VERIFY)),
 }
+_USES = (
+    Attribute.ENCRYPT, Attribute.DECRYPT, Attribute.SIGN, Attribute.VERIFY, Attribute.WRAP, Attribute.UNWRAP,
+    Attribute.DERIVE,
+)  # fmt: skip
 
 # A token counts wrong PINs and locks itself: none of these is tried again.
 _WRONG_PIN = (
@@ -77,7 +82,7 @@ class Pkcs11:
             Attribute.SENSITIVE: True,
             Attribute.EXTRACTABLE: False,
             Attribute.VALUE: key.key,
-            **dict.fromkeys(uses, True),
+            **{use: use in uses for use in _USES},
         }
         if label not in self._objects(session):
             session.create_object(template)
