@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from two_hubs import running, two_hubs, until
 from handfast_hub.hub import Hub
 from handfast_hub.trunk.kme_answers import KmeUnreachable
 from handfast_kme.installed import Folder
+from handfast_kme.network import Network
 
 FEED = "tunnel"
 PEERS = {"berlin": "vienna", "vienna": "berlin"}
@@ -59,32 +61,57 @@ class Fed:
             child.wait()
 
 
+class _Died(Exception):
+    """A KME ended by itself."""
+
+
+@contextlib.asynccontextmanager
+async def serving_kmes(folder: Path) -> AsyncIterator[tuple[Network, list["subprocess.Popen[bytes]"]]]:
+    """Both KMEs and their line, with keys in store."""
+    for attempt in range(5):
+        place = folder / f"kmes{attempt}"
+        place.mkdir()
+        network, file = installed(place)
+        with contextlib.ExitStack() as stack:
+            options = (("--line", "fibre"), ("--node", "berlin"), ("--node", "vienna"))
+            children = [stack.enter_context(process(file, *option)) for option in options]
+            try:
+                await eventually(partial(_stored, network, place, children))
+            except _Died:
+                # A port that was free a moment ago is not free now: once more with others.
+                continue
+            yield network, children
+            return
+    raise AssertionError(f"the KMEs do not start; see the logs in {folder}")
+
+
+async def _stored(network: Network, place: Path, children: list["subprocess.Popen[bytes]"]) -> bool:
+    if any(child.poll() is not None for child in children):
+        raise _Died
+    probe = client(network, "hub-berlin", place / "probe")
+    try:
+        return (await probe.status("hub-vienna")).stored_key_count >= 16
+    except KmeUnreachable:
+        return False
+    finally:
+        await probe.close()
+
+
 @contextlib.asynccontextmanager
 async def fed_hubs(folder: Path, feed: Callable[[str], str]) -> AsyncIterator[Fed]:
     """Both hubs serving; `feed(name)` gives the lines of `[feed.tunnel]` of a hub, but for its trunk."""
-    network, file = installed(folder)
+    async with serving_kmes(folder) as (network, kmes):
 
-    def more(name: str, peer: str) -> str:
-        consumer = Folder(network.group.folder).consumer(f"hub-{name}")
-        node = network.named("node", name)
-        return (
-            f'kme = "https://{node.address}:{node.port}"\nkme_id = "{node.kme_id}"\npeer_sae = "hub-{peer}"\n'
-            f'kme_ca = "{consumer / "ca.pem"}"\nkme_certificate = "{consumer / "sae.pem"}"\n'
-            f'kme_key = "{consumer / "sae.key"}"\n[feed.{FEED}]\ntrunk = "{peer}"\n{feed(name)}'
-        )
+        def more(name: str, peer: str) -> str:
+            consumer = Folder(network.group.folder).consumer(f"hub-{name}")
+            node = network.named("node", name)
+            return (
+                f'kme = "https://{node.address}:{node.port}"\nkme_id = "{node.kme_id}"\n'
+                f'peer_sae = "hub-{peer}"\nkme_ca = "{consumer / "ca.pem"}"\n'
+                f'kme_certificate = "{consumer / "sae.pem"}"\nkme_key = "{consumer / "sae.key"}"\n'
+                f'[feed.{FEED}]\ntrunk = "{peer}"\n{feed(name)}'
+            )
 
-    berlin, vienna = two_hubs(folder, more)
-    options = (("--line", "fibre"), ("--node", "berlin"), ("--node", "vienna"))
-    with contextlib.ExitStack() as stack:
-        kmes = [stack.enter_context(process(file, *option)) for option in options]
-        probe = client(network, "hub-berlin", folder / "probe")
-
-        async def stored() -> bool:
-            with contextlib.suppress(KmeUnreachable):
-                return (await probe.status("hub-vienna")).stored_key_count >= 16
-            return False
-
-        await eventually(stored)
-        await probe.close()
+        berlin, vienna = two_hubs(folder, more)
         async with running(berlin) as first, running(vienna) as second:
             yield Fed({"berlin": first, "vienna": second}, kmes)
