@@ -33,6 +33,7 @@ def network_of(
     of_link: str = "",
     of_pair: dict[str, str] | None = None,
     pulses: int = 15_000_000,
+    room: int = 600,
     edit: Callable[[str], str] = lambda text: text,
 ) -> tuple[Network, Path]:
     """Apply a network: nodes of one letter, a link "ab" between a and b, an SAE "sae-a" at every node, a
@@ -49,7 +50,7 @@ def network_of(
         text += [f'[[provider]]\nname = "{link}-{end}"\nnode = "{end}"' for end in link]
         text.append(
             f'[[provider_link]]\nname = "{link}"\nproviders = ["{link}-{link[0]}", "{link}-{link[1]}"]\n'
-            f"line_port = {next(ports)}\npulses = {pulses}\npace = 0\nmax_keys = 600\n"
+            f"line_port = {next(ports)}\npulses = {pulses}\npace = 0\nmax_keys = {room}\n"
             f"optics = {GOOD_OPTICS}\n{of_link}"
         )
     for pair in pairs:
