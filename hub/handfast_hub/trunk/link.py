@@ -122,9 +122,10 @@ class Link:
 
     def send(self, kind: int, data: bytes) -> None:
         """Send one record of class `kind`; ClassClosed when it must wait. It may be lost on its way."""
-        self._lanes[CLASSES[kind].lane].send(kind, data, time.monotonic())
+        now = time.monotonic()
+        self._lanes[CLASSES[kind].lane].send(kind, data, now)
         self.counts.sent += 1
-        self._flush()
+        self._carry(now)
 
     def alarm(self) -> None:
         """The QKD keys in use are suspect, and those in reserve."""
@@ -189,7 +190,11 @@ class Link:
                 self.counts.refused += 1
         for event in events:
             self._do(lane, event)
-        self._flush()
+        if beats or self._paths.moved:
+            self._flush()
+        else:
+            # Most records bring no news of their carrier, and looking for some costs as much as opening them.
+            self._carry(time.monotonic())
 
     def _hear(self, lane: Lane) -> None:
         for event in _drain(lane):
@@ -282,6 +287,9 @@ class Link:
                     path.carrier.forget()
             self._moved()
         self._beat(now)
+        self._carry(now)
+
+    def _carry(self, now: float) -> None:
         for lane in self._lanes.values():
             self._hear(lane)
             frames = lane.frames_to_send(now)
