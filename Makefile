@@ -63,7 +63,7 @@ bench: $(VENV)/test.stamp ## the numbers of docs/benchmarks.md
 	@$(RUN) tests/bench/board_instructions.py
 	@$(RUN) tests/bench/board_onboarding.py
 
-soak: $(VENV)/test.stamp ## property and end-to-end tests for an hour, or SECONDS=...
+soak: $(VENV)/test.stamp ## a trunk under load, 10^9 secret bits, then property and end-to-end tests: an hour, or SECONDS=...
 	@$(RUN) tests/soak.py $(SECONDS)
 
 firmware: $(VENV)/test.stamp ## the MicroPython for the tests and for an emulated board, built from source

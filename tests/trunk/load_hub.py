@@ -61,6 +61,7 @@ class Source:
         self.rate = 0.0
         self._rings: list[Ring] = []
         self._uncommitted = 0
+        self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         # Which channel comes next, in the shares of the plan, in an order that mixes them.
         self._turns = [CHANNELS[channel] for channel, _, share in SHARES for _ in range(share)]
@@ -75,6 +76,8 @@ class Source:
         due, then, turn = 0.0, time.monotonic(), 0
         while True:
             await asyncio.sleep(TICK)
+            if self._failure is not None:
+                raise self._failure
             now = time.monotonic()
             due, then = min(due + self.rate * (now - then), self.rate), now
             while due >= 1.0 and self._uncommitted < UNCOMMITTED_LIMIT:
@@ -95,7 +98,12 @@ class Source:
         self._uncommitted += 1
         task = asyncio.create_task(self._commit(Delivery(before, opened, channel, data, None, now)))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
 
     async def _commit(self, delivery: Delivery) -> None:
         refusal = await self._registry.deliver(delivery)

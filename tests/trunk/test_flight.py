@@ -190,6 +190,17 @@ def test_a_reading_that_names_one_before_what_is_here_follows_it() -> None:
     assert [each.number for each in gathering.take()] == [7]
 
 
+def test_a_trunk_whose_first_reading_is_lost_does_not_begin_with_the_second() -> None:
+    gathering = Gathering(arrival(12, 11, floor=10).floor)
+    gathering.put(arrival(12, 11, floor=10))
+    # The registry has nothing of this stream, so it begins where the other hub says that it began.
+    gathering.begin(gathering.floor)
+    assert gathering.take() == []
+    assert gathering.runs() == [(11, 12)]
+    gathering.put(arrival(11, 10, floor=10))
+    assert [each.number for each in gathering.take()] == [11, 12]
+
+
 def test_an_acknowledgement_that_is_not_lawful_is_refused() -> None:
     good = [2, 0, 5, bytes(8), 1, [6, 7, 9, 12]]
     assert decode_message(encode_message(ACK, *good))[1][5] == [(6, 7), (9, 12)]
