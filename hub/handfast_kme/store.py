@@ -18,7 +18,11 @@ class Store(Passing):
             db.execute(
                 "INSERT INTO history (link, at, facts) VALUES (?, ?, ?)", (link, now, json.dumps(facts))
             )
-            db.execute("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?", (HISTORY,))
+            # Of this link alone: the last word of one that is silent says whether it was in alarm.
+            db.execute(
+                "DELETE FROM history WHERE link = ? AND id <= (SELECT max(id) FROM history) - ?",
+                (link, HISTORY),
+            )
 
     def history(self, link: str, limit: int = HISTORY) -> list[dict[str, Any]]:
         """The newest rows of a link, oldest first, each with `at`."""

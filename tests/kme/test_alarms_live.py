@@ -206,6 +206,19 @@ def test_what_a_killed_kme_did_not_void_is_void_when_it_comes_back(tmp_path: Pat
     kme.store.close()
 
 
+def test_an_alarm_is_not_forgotten_while_other_links_fill_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handfast_kme.store.HISTORY", 5)
+    store = Store(tmp_path / "store.sqlite")
+    store.remember("silent", 1.0, {"block": 1, "level": "alarm"})
+    for block in range(20):
+        store.remember("busy", 2.0, {"block": block})
+    assert store.history("silent")[-1]["level"] == "alarm"
+    assert [row["block"] for row in store.history("busy")] == list(range(15, 20))
+    store.close()
+
+
 async def _true(value: bool) -> bool:
     return value
 

@@ -201,6 +201,34 @@ def test_cascade_discloses_at_most_1_15_times_the_shannon_limit(percent: int) ->
         assert 1.0 < cascade.efficiency(corrected.leaked, length, corrected.errors) <= 1.15
 
 
+def test_cascade_leaves_no_error_in_a_hundred_strings() -> None:
+    """The orders of its passes are arithmetic progressions, no random ones: they must not hide errors."""
+    rng, length, found = np.random.default_rng(4), 20_000, []
+    for seed in range(100):
+        alice = rng.integers(0, 2, length, np.uint8)
+        errors = (rng.random(length) < 0.015).astype(np.uint8)
+        parities = cascade.Parities(alice, seed, 0.015)
+        work = cascade.correct(alice ^ errors, seed, 0.015)
+        question = next(work)
+        with pytest.raises(StopIteration) as done:
+            while True:
+                question = work.send(parities.answer(question))
+        assert (done.value.value.bits == alice).all()
+        found.append(cascade.efficiency(parities.leaked, length, int(errors.sum())))
+    assert np.mean(found) < 1.08
+
+
+@pytest.mark.parametrize("length", [*range(1, 40), 4096, 99_991, 100_000])
+def test_every_pass_is_a_permutation_that_is_inverted_by_arithmetic(length: int) -> None:
+    bits = np.arange(length)
+    for number in range(4):
+        order = cascade.Order(77, number, length)
+        placed = order.applied(bits)
+        assert (np.sort(placed) == bits).all()
+        assert (placed == order.bits_at(bits)).all()
+        assert (order.places_of(placed) == bits).all()
+
+
 def test_a_question_that_cascade_never_asks_is_refused() -> None:
     parities = cascade.Parities(np.zeros(5000, np.uint8), 1, 0.02)
     for question in ((0, 3, [0]), (0, 2**20, [0]), (99, 8, [0]), (-1, 8, [0]), (0, 8, [10**6]), (0, 8, [-1])):
