@@ -18,7 +18,7 @@ import gc
 # Collect whenever this part of the heap was taken, from the first import on. Else the first collection comes
 # when the heap is full, and what lives long lies everywhere between what does not: nothing large finds a
 # place again. A part and no number of bytes, for a collection costs as much as the heap is large.
-PART = 24
+PART = 8
 
 if hasattr(gc, "threshold"):
     gc.threshold((gc.mem_free() + gc.mem_alloc()) // PART)  # type: ignore[attr-defined]

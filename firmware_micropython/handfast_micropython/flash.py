@@ -38,11 +38,15 @@ class FlashFolder:
                     if error.errno != _THERE_ALREADY:
                         raise
 
-    def read(self, name: str) -> "bytes | None":
+    def read(self, name: str) -> "bytes | bytearray | None":
         """The bytes of the file, or None when there is none."""
         try:
-            with open(self._path + "/" + name, "rb") as file:
-                return file.read()
+            path = self._path + "/" + name
+            # As much memory as the file is long: `read` alone doubles it until it is enough.
+            data = bytearray(os.stat(path)[6])
+            with open(path, "rb") as file:
+                length = file.readinto(data)
+            return data if length == len(data) else bytes(data[:length])
         except OSError as error:
             if error.errno == _NOT_THERE:
                 return None

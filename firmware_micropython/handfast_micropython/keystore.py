@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     class Folder(Protocol):
         """What FlashFolder is."""
 
-        def read(self, name: str) -> "bytes | None": ...
+        def read(self, name: str) -> "bytes | bytearray | None": ...
         def write(self, name: str, data: "bytes | bytearray") -> None: ...
         def remove(self, name: str) -> None: ...
 
@@ -70,7 +70,7 @@ def encode_slot(kind: int, counter: int, value: bytes) -> bytearray:
     return record
 
 
-def decode_slot(record: bytes) -> Slot:
+def decode_slot(record: "bytes | bytearray") -> Slot:
     """What the bytes of a slot file say: torn unless every byte is right."""
     if len(record) < _HEADER_LENGTH + CHECK_LENGTH:
         return _TORN
@@ -100,7 +100,12 @@ class Keystore:
     def load(self, name: str) -> "bytes | None":
         """The value last saved under `name` (1 to 40 of a-z 0-9 _ -), or None."""
         try:
-            value = _newest(self._slots(name)).value
+            counters = self._counters(name)
+            newest = 0 if counters[0] >= counters[1] else 1
+            if not counters[newest]:
+                return None
+            # Read once more and not kept: a board has no room for two copies of two kilobytes.
+            value = self._slot("%s.%d" % (name, newest)).value
             return None if value is None else bytes(value)
         except OSError as error:
             raise self._failure("read", error)
@@ -124,19 +129,19 @@ class Keystore:
         """Nothing is read or written any more; may be called twice."""
         self._open = False
 
-    def _slots(self, name: str) -> "list[Slot]":
-        """Both slots of `name`; KeystoreError when neither can be trusted."""
+    def _counters(self, name: str) -> "list[int]":
+        """Those of both slots of `name`; KeystoreError when neither can be trusted."""
         if not self._open:
             raise LocalError("the keystore was closed")
         if not 1 <= len(name) <= MAX_NAME or not all(letter in _LETTERS for letter in name):
             raise LocalError("%r is no name for a value; use 1 to 40 of a-z 0-9 _ -" % name)
-        slots = [self._slot("%s.%d" % (name, slot)) for slot in (0, 1)]
-        if slots[0] is _TORN and slots[1] is _TORN:
+        counters = [self._slot("%s.%d" % (name, slot)).counter for slot in (0, 1)]
+        if counters == [_TORN.counter, _TORN.counter]:
             raise KeystoreError(
                 "both copies of %r in %s are damaged; reset the device and onboard it again"
                 % (name, self._path)
             )
-        return slots
+        return counters
 
     def _slot(self, file: str) -> Slot:
         record = self._folder.read(file)
@@ -151,9 +156,9 @@ class Keystore:
 
     def _write(self, name: str, kind: int, value: bytes) -> None:
         try:
-            slots = self._slots(name)
-            record = encode_slot(kind, _newest(slots).counter + 1, value)
-            worse = 0 if slots[0].counter <= slots[1].counter else 1
+            counters = self._counters(name)
+            record = encode_slot(kind, max(counters) + 1, value)
+            worse = 0 if counters[0] <= counters[1] else 1
             for slot in (worse, 1 - worse):
                 file = "%s.%d" % (name, slot)
                 if file not in self._doubtful:
@@ -169,7 +174,3 @@ class Keystore:
         if error.errno == _READ_ONLY:
             return KeystoreError("the keystore %s lies on a read-only file system" % self._path)
         return KeystoreError("could not %s the keystore %s: %s; check the flash" % (verb, self._path, error))
-
-
-def _newest(slots: "list[Slot]") -> Slot:
-    return slots[0] if slots[0].counter >= slots[1].counter else slots[1]

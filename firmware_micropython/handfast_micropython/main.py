@@ -14,14 +14,14 @@ from handfast.core.errors import EntropyError, Error, KeystoreError, LinkError, 
 from handfast.device import Device
 from handfast.identity import IDENTITY
 from handfast.settings import Settings
-from handfast_micropython import configuration, wifi
+from handfast_micropython import configuration
 from handfast_micropython.board import PATH, Board
 from handfast_micropython.keystore import Keystore
 from handfast_micropython.mqtt import MqttLink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from handfast.ports import Host, Link
 
@@ -51,21 +51,25 @@ def link(keystore: Keystore, say: "Callable[[str], None]" = print) -> MqttLink:
     values = configuration.load(keystore)
 
     async def join() -> None:
+        # A board on a serial line or a cable has no room for it.
+        from handfast_micropython import wifi
+
         await wifi.connect(keystore)
 
     broker = str(values["broker"])
     opener = None
+    before: "Callable[[], Awaitable[None]] | None" = join
     if broker.startswith("uart:"):
         from handfast_micropython.mqtt_serial import SerialBroker
 
-        opener, broker = SerialBroker(broker).open, ""
+        opener, broker, before = SerialBroker(broker).open, "", None
     return MqttLink(
         broker,
         port=int(str(values["port"])),
         username=str(values["username"]) or None,
         password=str(values["password"]) or None,
         opener=opener,
-        before=join,
+        before=before,
         say=say,
     )
 

@@ -68,14 +68,15 @@ def load(crypto: "Crypto", keystore: "Keystore") -> Identity:
         if isinstance(item, list) and [type(each) for each in item] == [int, bytes, bytes]:
             version, seed, credential = item
             if version == VERSION:
-                # Where memory is short its parts are views of it.
-                return Identity(
-                    seed,
-                    decode_ccs(crypto, memoryview(credential) if hasattr(crypto, "pieces") else credential),
-                )
+                return Identity(seed, decode_ccs(crypto, _viewed(crypto, credential)))
     except DecodeError:
         pass
     raise KeystoreError("the identity in this keystore is damaged; restore it or reset the device")
+
+
+def _viewed(crypto: "Crypto", credential: bytes) -> "bytes | memoryview":
+    """Where memory is short the parts of a credential are views of it."""
+    return memoryview(credential) if hasattr(crypto, "pieces") else credential
 
 
 def save_pin(keystore: "Keystore", pin: Pin) -> None:
@@ -116,7 +117,7 @@ def _decode_pin(crypto: "Crypto", stored: bytes) -> Pin:
     if stored_credential is not None:
         if not isinstance(stored_credential, bytes):
             raise DecodeError("a stored credential is a byte string")
-        credential = decode_ccs(crypto, stored_credential)
+        credential = decode_ccs(crypto, _viewed(crypto, stored_credential))
     return Pin(hub_id, token, credential)
 
 

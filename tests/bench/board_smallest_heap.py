@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,10 +24,13 @@ sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests")]
 sys.path[:0] = [str(ROOT / "firmware_micropython" / name) for name in ("qemu", "native", "")]
 
 from board_files import compile_files, install  # noqa: E402
-from board_world import PATIENCE  # noqa: E402
 from emulated_board import EmulatedBoard, World, image  # noqa: E402
 from quantum_module import QuantumModule  # noqa: E402
 
+from handfast.core.errors import LinkTimeout  # noqa: E402
+
+# Seconds for any one step; a heap that is too small shows at once.
+PATIENCE = 40.0
 SUITE = -21
 KB = 1024
 LARGEST = {"onboarding": 192 * KB, "connection": 96 * KB, "files": 512 * KB}
@@ -67,27 +71,40 @@ class Bench:
             if connect:
                 board = self._world.board(self._module, flash=flash, heap=heap, **wiring)
             else:
-                board = await self._world.set_up(self._module, SUITE, flash=flash, heap=heap, **wiring)
+                board = await self._set_up(flash=flash, heap=heap, **wiring)
             device_id = bytes.fromhex(await self._said(board, "onboard as"))
-            await self._world.heard_from(device_id, begin)
+            await self._until(board, lambda: device_id in [who for who, _ in self._world.readings[begin:]])
             if connect:
                 response = await self._world.hub.command(device_id, b"blink", expires=30)
                 if response.data != b"done: blink":
                     return False
             return not full(board)
-        except (AssertionError, TimeoutError):
+        except (AssertionError, LinkTimeout):
             return False
         finally:
             for each in self._world.boards:
                 each.cut_power()
             self.last = board.lines[-3:] if board is not None else ["it could not be set up"]
 
+    async def _set_up(self, **wiring: object) -> EmulatedBoard:
+        work = asyncio.create_task(self._world.set_up(self._module, SUITE, **wiring))
+        try:
+            while not work.done():
+                await asyncio.sleep(0.05)
+                assert not self._world.boards or not full(self._world.boards[-1])
+            return work.result()
+        finally:
+            work.cancel()
+
     async def _said(self, board: EmulatedBoard, beginning: str) -> str:
+        await self._until(board, lambda: any(line.startswith(beginning) for line in board.lines))
+        return await board.said(beginning)
+
+    async def _until(self, board: EmulatedBoard, come: Callable[[], bool]) -> None:
         end = time.monotonic() + PATIENCE
-        while not any(line.startswith(beginning) for line in board.lines):
+        while not come():
             assert not full(board) and board.process.poll() is None and time.monotonic() < end
             await asyncio.sleep(0.05)
-        return await board.said(beginning)
 
     async def _prepare(self) -> None:
         if self._onboarded is None:
