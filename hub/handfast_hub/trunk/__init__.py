@@ -11,13 +11,16 @@ initiator   the end that begins
 responder   the end that answers
 kme         the client of a KME (ETSI GS QKD 014); kme_answers reads what it says
 used_keys   what is remembered of every QKD key, to refuse it the second time
-key_source  the keys of one trunk, out of its KME
+key_source  the keys of one trunk, out of its KME; reserve holds some ahead, supply says how long they last
 carrier     what every carrier of frames does: tcp, and quic with quic_connection and quic_port
 paths       which of several carriers is used
 bfd         does a carrier still carry (RFC 5880), sans-IO; bfd_packet is its control packet
 fec         repairs for lost datagrams, and a loss meter, sans-IO
 link        one trunk: lanes over carriers, fed with keys
-bridge      readings and commands over a link, each exactly once
+tasks       what goes on beside: nothing of it ends without a word
+bridge      readings and commands over a link, each exactly once, in bridge_messages
+flight      what is on its way to the other hub, and what of it was lost
+gathering   what came of one class and waits for its turn
 settings    the sections of hub.toml
 trunks      all trunks of a hub, put together
 """

@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from functools import partial
 
 import structlog
 
@@ -35,6 +35,7 @@ from handfast_hub.trunk.flight import Ack, Flight
 from handfast_hub.trunk.gathering import Gathering
 from handfast_hub.trunk.lane import ClassClosed
 from handfast_hub.trunk.policy import BULK, NORMAL
+from handfast_hub.trunk.tasks import Tasks
 
 _LOG = structlog.get_logger("handfast.hub.bridge")
 
@@ -102,7 +103,7 @@ class Bridge:
         self._acks = 0
         self._answers: dict[bytes, asyncio.Future[tuple[int, bytes, str]]] = {}
         self._asked: OrderedDict[bytes, bytes] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(name)
         self._life = 0
 
     async def start(self) -> None:
@@ -112,15 +113,13 @@ class Bridge:
             stream = Stream(self.name, kind)
             flight = Flight(await self._registry.cursor(stream))
             self._outgoing[kind] = _Outgoing(stream, channels, flight)
-            self._spawn(self._forward(self._outgoing[kind]))
-        self._spawn(self._note())
-        self._spawn(self._commit())
+            self._tasks.keep(partial(self._forward, self._outgoing[kind]))
+        self._tasks.keep(self._note)
+        self._tasks.keep(self._commit)
 
     async def close(self) -> None:
         """Stop; what is not acknowledged goes again from the next start."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     def wake(self) -> None:
         """There may be something to send."""
@@ -270,7 +269,7 @@ class Bridge:
         elif message == ACK:
             self._acknowledged(*fields)
         elif message == COMMAND:
-            self._spawn(self._carry_out(*fields))
+            self._tasks.spawn(self._carry_out(*fields))
         else:
             command_id, status, answer, reason = fields
             future = self._answers.get(command_id)
@@ -346,15 +345,3 @@ class Bridge:
         if found.status is None:
             return None
         return encode_message(ANSWER, command_id, found.status, found.answer or b"", "")
-
-    def _spawn(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            error = task.exception()
-            reason = error.detail if isinstance(error, Error) else repr(error)
-            _LOG.error("a part of the bridge failed", trunk=self.name, reason=reason)

@@ -36,6 +36,7 @@ from handfast_hub.trunk.paths import Path, Paths
 from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, Timing
 from handfast_hub.trunk.responder import Responder
 from handfast_hub.trunk.supply import KeySource
+from handfast_hub.trunk.tasks import Tasks
 
 _LOG = structlog.get_logger("handfast.hub.trunk")
 
@@ -89,20 +90,18 @@ class Link:
         # The lane whose records bring the control packets of the carriers.
         self._beating = min(parties)
         self._paths = Paths(parties[self._beating].random)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(name)
         self._wake = asyncio.Event()
 
     def start(self) -> None:
         """Begin to keep time."""
-        self._spawn(self._keep_time())
+        self._tasks.keep(self._keep_time)
         if self._kme is not None:
-            self._spawn(self._kme.watch(self.alarm))
+            self._tasks.keep(partial(self._kme.watch, self.alarm))
 
     async def close(self) -> None:
         """Let every carrier go."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         for path in self._paths:
             await path.carrier.close()
 
@@ -205,12 +204,12 @@ class Link:
             self.counts.received += 1
             self._deliver(event.kind, event.data, event.degraded)
         elif isinstance(event, KeyWanted):
-            self._spawn(self._fetch(lane, event))
+            self._tasks.spawn(self._fetch(lane, event))
         elif isinstance(event, KeysAhead):
             if self._kme is not None and isinstance(lane, Initiator):
                 self._kme.agree(event.key_ids)
             elif self._kme is not None:
-                self._spawn(self._hold(self._kme, lane, event.key_ids))
+                self._tasks.spawn(self._hold(self._kme, lane, event.key_ids))
         elif not isinstance(event, Beat):
             self._note(lane, event)
 
@@ -225,7 +224,7 @@ class Link:
             _LOG.info("new epoch", trunk=self.name, lane=name, epoch=event.epoch, qkd=event.hybrid)
             self._woken()
             if self._kme is not None and isinstance(lane, Initiator) and event.hybrid:
-                self._spawn(self._keep_ahead(self._kme, lane))
+                self._tasks.spawn(self._keep_ahead(self._kme, lane))
         elif isinstance(event, Heard):
             _LOG.info("the other hub is heard", trunk=self.name, lane=name)
             self._woken()
@@ -320,17 +319,12 @@ class Link:
                     self._attempt(partial(lane.handle_timer, now))
             for path in self._paths.handle_timer(now):
                 _LOG.warning("a carrier is given up", trunk=self.name, carrier=path.carrier.name)
-                self._spawn(path.carrier.close())
+                self._tasks.spawn(path.carrier.close())
             self._flush()
             due = min(self._paths.timer(), *(lane.timer() for lane in self._lanes.values()))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(due - time.monotonic(), 0.01))
             self._wake.clear()
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _drain(lane: Lane) -> list[Event]:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import importlib.util
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
 import structlog
@@ -32,6 +32,7 @@ from handfast_hub.trunk.paths import Path
 from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, NUMBERS
 from handfast_hub.trunk.settings import Address, Trunk, address, channels_by_class
 from handfast_hub.trunk.supply import KeySource
+from handfast_hub.trunk.tasks import Tasks
 from handfast_hub.trunk.tcp import dial_tcp, listen_tcp
 
 _LOG = structlog.get_logger("handfast.hub.trunks")
@@ -78,7 +79,7 @@ class Trunks:
         self._ports: list[Port] = []
         _check_quic(config)
         self._greetings = 0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[Tasks] = []
 
     def _make(self, name: str, settings: Trunk) -> _Trunk:
         try:
@@ -140,15 +141,18 @@ class Trunks:
         for trunk in self._trunks.values():
             for rank, text in enumerate(trunk.settings.connect):
                 connect = partial(_dial, address(text), kid)
-                self._tasks.append(asyncio.create_task(keep_dialling(trunk.link, connect, rank)))
-        self._tasks.append(asyncio.create_task(self._note_status()))
+                self._keep(trunk.link.name, partial(keep_dialling, trunk.link, connect, rank))
+        self._keep("", self._note_status)
         self._feeds.start()
+
+    def _keep(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._tasks.append(Tasks(name))
+        self._tasks[-1].keep(work)
 
     async def close(self) -> None:
         """Stop; may be called twice."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for tasks in self._tasks:
+            await tasks.close()
         for port in self._ports:
             port.refuse()
         for trunk in self._trunks.values():
