@@ -459,3 +459,38 @@ def test_a_responder_that_is_killed_while_an_epoch_is_made_is_opened_to_as_soon_
     while not (joined.epochs(1) and joined.epochs(1)[-1] != rekeys and joined.same_keys()):
         joined.run(0.1)
         assert joined.now < began + TIMING.gone + 6.0
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("frames", range(8))
+def test_an_alarm_while_an_epoch_is_made_lets_no_key_of_before_it_be_trusted(
+    number: int, frames: int
+) -> None:
+    """The alarm comes after so many frames of the rekey have arrived: the key was fetched before it."""
+    joined = opened()
+    joined.run(18.5)
+    left = frames
+
+    def carry(rng: random.Random, sent: list[bytes]) -> list[bytes]:
+        nonlocal left
+        taken = sent[: max(left, 0)]
+        left -= len(sent)
+        return taken
+
+    joined.carry = carry
+    given = len(joined.kmes.given)
+    joined.run(0.6)
+    assert len(joined.kmes.given) == given + 1
+    # The KMEs give no key from here on, as ours do in an alarm.
+    joined.kmes.up = False
+    joined.events = [[], []]
+    joined.ends[number].alarm(joined.now)
+    joined.carry = lambda _, sent: sent
+    for _ in range(100):
+        joined.run(0.1)
+        assert not any(lane.fresh(joined.now) for lane in joined.ends)
+    for events in joined.events:
+        # An epoch of ML-KEM and chain alone was made soon, and no key went to feeds.
+        made = [event for event in events if isinstance(event, Established)]
+        assert made and not made[-1].hybrid
+        assert all(event.exporter is None for event in made)

@@ -65,6 +65,9 @@ class Initiator(Lane):
         if self._asked is None or self._asked.ticket != ticket:
             return
         opens, self._asked = self._asked.opens, None
+        if self.tainted:
+            # It was on its way when the alarm came.
+            key = None
         # While the key was fetched the other hub may have fallen silent.
         self._begin(opens or self.silent, key_id if key is not None else None, key, now)
 
@@ -175,10 +178,9 @@ class Initiator(Lane):
         """The responder speaks under the new epoch, so it has taken our proof."""
         self._pending, self._without = None, False
         self.promote(epoch, now)
-        self._due = now + (self.timing.rekey if epoch.hybrid or not self.uses_qkd else self.timing.retry)
-        if epoch.suspect:
-            # The responder was already in it when it raised an alarm.
-            self._due = now
+        pause = self.timing.rekey if epoch.hybrid or not self.uses_qkd else self.timing.retry
+        # It is when the responder, who was already in it, has raised an alarm.
+        self._due = now if epoch.suspect else now + pause
 
     def _refused(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
         work = self._pending.work if self._pending is not None else None

@@ -144,6 +144,8 @@ class Lane(ABC):
         self._previous: Epoch | None = None
         # The highest epoch number ever said; none of them is used again.
         self.highest = -1
+        # An alarm came since the last QKD key was asked for: what is made of that key is suspect too.
+        self.tainted = False
         self._events: deque[Event] = deque()
         self._frames: list[bytes] = []
         self._ticket = 0
@@ -186,11 +188,9 @@ class Lane(ABC):
         """Data came under the epoch that is being made."""
 
     def alarm(self, now: float) -> None:
-        """The QKD key of this epoch is suspect: tell the peer, close what fails closed, and rekey."""
-        if self.current is not None:
-            self._distrust(self.current)
-            self.say(self.current, now, messages.ALARM, self.current.number)
-            self.renew("alarm", now)
+        """The QKD keys of the last minutes are suspect: tell the peer, close what fails closed, and rekey."""
+        self.distrust()
+        self._pass_on(now)
 
     def beat(self, packet: bytes) -> bytes | None:
         """A frame with a BFD control packet, for one certain carrier; None before the first epoch."""
@@ -291,18 +291,28 @@ class Lane(ABC):
             self.tell(Heard())
 
     def alarmed(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
-        """ALARM: the other end trusts the QKD key of `epoch` no longer."""
-        self._distrust(epoch)
+        """ALARM: the other end trusts QKD keys no longer, that of `epoch` least of all."""
+        self.distrust()
         self.renew("alarm", now)
 
     def named_ahead(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
         """AHEAD: the keys that the other end holds."""
         self.tell(KeysAhead(fields[0]))
 
-    def _distrust(self, epoch: Epoch) -> None:
-        epoch.suspect = True
-        if epoch is self.current:
-            self.tell(Suspect(epoch.number))
+    def _pass_on(self, now: float) -> None:
+        if self.current is not None:
+            self.say(self.current, now, messages.ALARM, self.current.number)
+            self.renew("alarm", now)
+
+    def distrust(self) -> None:
+        """No QKD key that was fetched before now is trusted, in whichever epoch it is."""
+        # One of the two ends may be an epoch ahead, or be making one of a key that came before the alarm.
+        self.tainted = True
+        for epoch in (self._previous, self.current, self.next):
+            if epoch is not None:
+                epoch.suspect = True
+        if self.current is not None:
+            self.tell(Suspect(self.current.number))
 
     # For the roles ----------------------------------------------------------------------------
 
@@ -318,7 +328,9 @@ class Lane(ABC):
 
     def epoch(self, made: Made, now: float) -> Epoch:
         """The epoch that was derived, for this end."""
-        return Epoch(self.party.crypto, self.party.lane, made, self.initiator, now)
+        epoch = Epoch(self.party.crypto, self.party.lane, made, self.initiator, now)
+        epoch.suspect = epoch.hybrid and self.tainted
+        return epoch
 
     def promote(self, epoch: Epoch, now: float) -> None:
         """The peer has proven `epoch`: use it, and keep the one before for what is still on its way."""
@@ -327,10 +339,13 @@ class Lane(ABC):
             self._previous.ends = now + self.timing.overlap
             self._previous.chain = bytes(CHAIN_LENGTH)
         self.tell(Established(epoch.number, epoch.hybrid, epoch.take_exporter()))
+        if epoch.suspect:
+            # The other end may not have heard of the alarm in the epoch before.
+            self._pass_on(now)
 
     def want_key(self, key_id: bytes | None) -> int:
         """Ask the shell for a key; the ticket of the question. The bulk lane never asks."""
-        self._ticket += 1
+        self._ticket, self.tainted = self._ticket + 1, False
         self.tell(KeyWanted(self._ticket, key_id))
         return self._ticket
 

@@ -72,8 +72,13 @@ class Responder(Lane):
 
     def promote(self, epoch: Epoch, now: float) -> None:
         """The initiator has proven `epoch`."""
-        super().promote(epoch, now)
         self._pleaded = False
+        super().promote(epoch, now)
+
+    def distrust(self) -> None:
+        """No QKD key of before is trusted; an opening with one is given up."""
+        super().distrust()
+        self._accepting = None
 
     def supply(self, ticket: int, key_id: bytes | None, key: bytes | None, now: float) -> None:
         """Answer a KeyWanted; a later question has overtaken an older one."""
@@ -81,6 +86,9 @@ class Responder(Lane):
         if question is None or question.ticket != ticket:
             return
         self._question = None
+        if self.tainted:
+            # It was on its way when the alarm came.
+            key = None
         answer = self._answer_open if question.opens else self._answer_rekey
         answer(question.raw, question.fields, key, now)
 
