@@ -76,7 +76,7 @@ def test_keys_in_reserve_count_for_low_and_for_an_outage() -> None:
 def test_a_reserve_gives_each_key_once_and_the_oldest_first() -> None:
     reserve = Reserve(2)
     for number in range(3):
-        reserve.put(bytes([number]), bytes([number]) * 32, float(number))
+        reserve.put(bytes([number]), bytes([number]) * 32, float(number), reserve.voids)
     assert reserve.take(5.0) == (b"\0", bytes(32))
     assert reserve.pick(b"\2", 5.0) == b"\2" * 32
     assert reserve.pick(b"\2", 5.0) is None
@@ -86,11 +86,11 @@ def test_a_reserve_gives_each_key_once_and_the_oldest_first() -> None:
 def test_a_reserve_is_bounded_grows_old_and_is_voided() -> None:
     reserve = Reserve(2)
     for number in range(9):
-        reserve.put(bytes([number]), bytes(32), float(number))
+        reserve.put(bytes([number]), bytes(32), float(number), reserve.voids)
     assert len(reserve.ids(9.0)) == 4
     assert reserve.ids(AGE + 7.0) == [b"\7", b"\x08"]
     assert reserve.take(AGE + 9.0) is None
-    reserve.put(b"x", bytes(32), 0.0)
+    reserve.put(b"x", bytes(32), 0.0, reserve.voids)
     reserve.void()
     assert reserve.ids(0.0) == []
     assert "x" not in repr(reserve)

@@ -86,11 +86,11 @@ class KmeSource:
     async def top_up(self) -> list[bytes]:
         """The initiator's end: fetch what the reserve lacks, unless the KME is poor; the key_IDs that are
         held, for the other end."""
-        lacking = self._reserve.limit - len(self.ids())
+        lacking, voids = self._reserve.limit - len(self.ids()), self._reserve.voids
         if lacking > 0 and (self._supply.stored or 0) >= 2 * self._reserve.limit:
             try:
                 for key_id, key in await self._new(lacking):
-                    self._reserve.put(key_id, key, self._clock())
+                    self._reserve.put(key_id, key, self._clock(), voids)
             except (LinkError, PeerError) as error:
                 _LOG.info("no QKD keys for the reserve", reason=error.detail)
         self._told = self.ids()
@@ -109,13 +109,13 @@ class KmeSource:
         """
         if not self._reserve.limit:
             return False
-        mine = set(self.ids())
+        mine, voids = set(self.ids()), self._reserve.voids
         for key_id in mine - set(key_ids):
             self._reserve.pick(key_id, self._clock())
         for key_id in key_ids:
             if key_id not in mine:
                 try:
-                    self._reserve.put(key_id, await self._named(key_id), self._clock())
+                    self._reserve.put(key_id, await self._named(key_id), self._clock(), voids)
                 except KeyNotFound as error:
                     _LOG.info("a QKD key of the reserve is not here", reason=error.detail)
                 except Error as error:

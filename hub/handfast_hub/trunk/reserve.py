@@ -10,13 +10,18 @@ class Reserve:
     def __init__(self, limit: int) -> None:
         """`limit`: how many the initiator wants to have; at most twice as many are held."""
         self.limit = limit
+        # How often it was voided; who fetches keys for it reads this before.
+        self.voids = 0
         self._keys: dict[bytes, tuple[float, bytes]] = {}
 
     def __repr__(self) -> str:
         return f"Reserve({len(self._keys)} of {self.limit})"
 
-    def put(self, key_id: bytes, key: bytes, now: float) -> None:
-        """Hold a key; the oldest makes room."""
+    def put(self, key_id: bytes, key: bytes, now: float, voids: int) -> None:
+        """Hold a key; the oldest makes room. One that was asked for before an alarm, when `voids` was less,
+        is dropped."""
+        if voids != self.voids:
+            return
         self._keys[key_id] = (now, key)
         while len(self._keys) > 2 * self.limit:
             self._keys.pop(next(iter(self._keys)))
@@ -36,5 +41,6 @@ class Reserve:
         return self._keys.pop(key_id)[1] if key_id in self.ids(now) else None
 
     def void(self) -> None:
-        """Forget all: an alarm came over them."""
+        """Forget all, and what is still on its way: an alarm came over them."""
+        self.voids += 1
         self._keys.clear()
