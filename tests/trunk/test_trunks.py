@@ -10,6 +10,7 @@ from two_hubs import arrivals, running, two_hubs, until, up
 from handfast.core.errors import LinkTimeout, LocalError
 from handfast_cpython.swarm import Swarm
 from handfast_hub.config import HubConfig
+from handfast_hub.trunk.trunks import GREETINGS_LIMIT
 
 
 @pytest.fixture
@@ -120,6 +121,23 @@ async def test_strangers_at_the_trunk_port_take_nothing_away(configs: tuple[HubC
 
             await until(crossed)
         assert isinstance(number, int)
+
+
+async def test_callers_who_say_nothing_at_the_trunk_port_keep_nobody_out(
+    configs: tuple[HubConfig, HubConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handfast_hub.trunk.tcp.GREETING_SECONDS", 10_000.0)
+    port = configs[0].bridge.port
+    async with running(configs[0]) as berlin, contextlib.AsyncExitStack() as stack:
+        silent = []
+        for _ in range(GREETINGS_LIMIT + 8):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            silent.append(reader)
+        # The oldest had to go.
+        assert await asyncio.wait_for(silent[0].read(), 60) == b""
+        async with running(configs[1]) as vienna:
+            await until(lambda: up(berlin) and up(vienna))
 
 
 async def test_a_missing_pairing_secret_is_said_in_one_sentence(

@@ -38,7 +38,7 @@ from handfast_hub.trunk.tcp import dial_tcp, listen_tcp
 _LOG = structlog.get_logger("handfast.hub.trunks")
 
 SECRET_LENGTH = 32
-# Connections to the trunk port that have not said who calls.
+# Connections to the trunk port that have not said who calls; the oldest goes.
 GREETINGS_LIMIT = 32
 # How often a serving hub notes how its trunks fare, in seconds.
 STATUS_SECONDS = 1.0
@@ -78,7 +78,7 @@ class Trunks:
             raise LocalError("bridging needs readings to be kept: set retention.readings above 0")
         self._ports: list[Port] = []
         _check_quic(config)
-        self._greetings = 0
+        self._ungreeted: dict[Carrier, None] = {}
         self._tasks: list[Tasks] = []
 
     def _make(self, name: str, settings: Trunk) -> _Trunk:
@@ -214,10 +214,12 @@ class Trunks:
             await asyncio.sleep(STATUS_SECONDS)
 
     async def _called(self, carrier: Carrier) -> None:
-        if self._greetings >= GREETINGS_LIMIT:
-            await carrier.close()
-            return
-        self._greetings += 1
+        self._ungreeted[carrier] = None
+        if len(self._ungreeted) > GREETINGS_LIMIT:
+            # Who is silent keeps nobody out.
+            oldest = next(iter(self._ungreeted))
+            del self._ungreeted[oldest]
+            await oldest.close()
         try:
             kid = await carrier.greeting()
         except Error as error:
@@ -225,7 +227,7 @@ class Trunks:
             await carrier.close()
             return
         finally:
-            self._greetings -= 1
+            self._ungreeted.pop(carrier, None)
         for trunk in self._trunks.values():
             if trunk.peer.hub_id[:KID_LENGTH] == kid:
                 with contextlib.suppress(LinkError):
