@@ -48,11 +48,12 @@ class Calls:
         try:
             while True:
                 kind, *values = await self._channel.receive(patient=True)
-                if kind == "call" and len(values) == 3 and isinstance(values[2], list):
+                shape = [type(value) for value in values]
+                if kind == "call" and shape == [int, str, list]:
                     task = asyncio.create_task(self._answer(*values))
                     self._answers.add(task)
                     task.add_done_callback(self._answers.discard)
-                elif kind == "answer" and len(values) == 2:
+                elif kind == "answer" and shape[:1] == [int] and len(shape) == 2:
                     future = self._waiting.get(values[0])
                     if future is not None and not future.done():
                         future.set_result(values[1])

@@ -112,8 +112,11 @@ class LinkEnd:
         while True:
             try:
                 await work()
-            except (Error, OSError, TimeoutError) as error:
-                self.trouble = error.detail if isinstance(error, Error) else str(error)
+            except Exception as error:
+                # Whatever the other end said or left out, no more ends than this connection.
+                self.trouble = (
+                    error.detail if isinstance(error, Error) else str(error) or type(error).__name__
+                )
                 log.info("%s %s: %s", self.place.me.name, self.name, self.trouble)
             await asyncio.sleep(RETRY)
 

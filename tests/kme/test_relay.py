@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from installation import until
@@ -354,4 +355,27 @@ async def test_what_a_neighbour_says_wrongly_is_refused_and_costs_nothing(tmp_pa
         # A key that did not come over this link cannot be voided over it.
         assert await here.kmes["b"].links["bc"].control.call("void", ["nobody"]) is True  # type: ignore[union-attr]
         assert here.cells("bc") == before
+        assert await last.dec_keys("sae-a", [key.key_id]) == [key]
+
+
+@pytest.mark.parametrize(
+    "message", [("answer", [1], 2), ("call", 1, [], []), ("call", [1], "links", []), ("nonsense",)]
+)
+async def test_a_neighbour_that_breaks_the_rules_of_the_channel_loses_the_connection_and_nothing_else(
+    tmp_path: Path, message: tuple[Any, ...]
+) -> None:
+    async with world(tmp_path, ("ab",), ("ab",)) as here:
+        first, last = await here.sae("a"), await here.sae("b")
+        await ready(first, "sae-b", 10)
+        end = here.kmes["b"].links["ab"]
+        before, control = end.control, here.kmes["a"].links["ab"].control
+        assert before is not None and control is not None
+        await control._channel.send(*message)
+
+        async def connected_anew() -> bool:
+            return end.control not in (None, before)
+
+        await until(connected_anew)
+        await ready(first, "sae-b", 10)
+        [key] = await first.enc_keys("sae-b")
         assert await last.dec_keys("sae-a", [key.key_id]) == [key]
