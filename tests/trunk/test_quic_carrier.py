@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from handfast.core.errors import LocalError
 from handfast_cpython.swarm import Swarm
 from handfast_hub.cli import app
+from handfast_hub.config import load_config
 from handfast_hub.hub import Hub
 from handfast_hub.trunk.link import UNPROVEN_LIMIT
 from handfast_hub.trunk.quic import dial_quic
@@ -176,11 +177,29 @@ def test_an_address_or_a_list_of_them_is_read(
 
 
 @pytest.mark.parametrize(
-    "written", ['"vienna"', '"udp://a:1"', '"quic://:1"', '"quic://a:0"', '"quic://a:70000"']
+    "written",
+    [
+        '"vienna"',
+        '"udp://a:1"',
+        '"quic://:1"',
+        '"quic://a:0"',
+        '"quic://a:70000"',
+        '"quic://a:²"',
+        '"tcp://a..b:1"',
+        f'"quic://{"a" * 64}.b:1"',
+        '"tcp://a\\u0000:1"',
+    ],
 )
 def test_an_address_that_is_none_is_said_in_one_sentence(tmp_path: Path, written: str) -> None:
     with pytest.raises(LocalError, match="expected quic://HOST:PORT or tcp://HOST:PORT, not"):
         two_hubs(tmp_path, lambda name, peer: f"connect = {written}\n" if name == "berlin" else "")
+
+
+def test_a_host_to_listen_on_that_is_none_is_said_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "hub.toml"
+    file.write_text('name = "berlin"\n[bridge]\nhost = "berlin..example"\n')
+    with pytest.raises(LocalError, match="expected the name or the number of a machine"):
+        load_config(file)
 
 
 async def test_quic_without_its_library_is_said_in_one_sentence(

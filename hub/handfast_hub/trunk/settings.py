@@ -29,6 +29,13 @@ class Bridge(_Section):
     quic_port: int = Field(default=0, ge=0, le=65535)
     """Its UDP port for QUIC; 0 listens nowhere."""
 
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if not _can_be_asked_for(value):
+            raise ValueError("expected the name or the number of a machine")
+        return value
+
     used_keys: Path = Path("used_keys.sqlite")
     """Where this hub remembers every QKD key that it ever took, by salted hashes, to refuse it when it comes
     again."""
@@ -119,10 +126,20 @@ def address(text: str) -> Address:
     """Read an address of `connect`; ValueError for what is none."""
     scheme, _, rest = text.rpartition("://")
     host, _, port = rest.rpartition(":")
-    if scheme not in ("", "tcp", "quic") or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"expected quic://HOST:PORT or tcp://HOST:PORT, not {text!r}")
     # [::1]:7301 is how RFC 3986 section 3.2.2 writes a number of IPv6.
-    return Address(scheme or "tcp", host.removeprefix("[").removesuffix("]"), int(port))
+    host = host.removeprefix("[").removesuffix("]")
+    good = scheme in ("", "tcp", "quic") and _can_be_asked_for(host)
+    if not good or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"expected quic://HOST:PORT or tcp://HOST:PORT, not {text!r}")
+    return Address(scheme or "tcp", host, int(port))
+
+
+def _can_be_asked_for(host: str) -> bool:
+    """Whether DNS can be asked for a host; not with a label that is empty or longer than 63 bytes."""
+    try:
+        return bool(host) and host.isprintable() and bool(host.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def channels_by_class(trunk: Trunk) -> dict[str, tuple[int, ...]]:
