@@ -1,9 +1,16 @@
-"""`pytest --record`: keep the answer of every KEM and signature call, for the run under MicroPython."""
+"""What all tests begin with.
 
+`pytest --record` keeps the answer of every KEM and signature call, for the run under MicroPython.
+Properties are judged by what comes out, not by how busy the machine is, and in CI always alike;
+`make soak` and `--hypothesis-seed` ask for new inputs.
+"""
+
+import os
 from pathlib import Path
 
 import host_crypto
 import pytest
+from hypothesis import HealthCheck, settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -11,6 +18,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile(
+        "handfast",
+        deadline=None,
+        derandomize="CI" in os.environ and config.getoption("--hypothesis-seed") is None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("handfast")
     if config.getoption("--record"):
         folder = Path(host_crypto.REPLAY)
         folder.mkdir(exist_ok=True)
