@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from free_ports import free_ports
 from installation import TEMPLATE, installed
+from relays import DIAMOND, network_of
 from typer.testing import CliRunner
 
 from handfast_kme.apply import carry_out, plan
@@ -186,3 +187,18 @@ def test_the_examples_can_be_applied_and_say_who_sees_their_keys(name: str, tmp_
     if name != "network.toml":
         assert seen["hub-prague hub-vienna"] == "none"
         assert two["hub-berlin hub-vienna"] == "berlin prague vienna, berlin munich vienna"
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ('["a", "d"]', "no provider link between a and d"),
+        ('["a", "b", "a", "b", "d"]', "passes a node twice"),
+        ('["b", "d"]', "from the first consumer's node"),
+        ('["a", "paris", "d"]', "there is no [[node]] 'paris'"),
+    ],
+)
+def test_a_path_that_no_key_can_follow_is_a_mistake_in_the_file(tmp_path: Path, path: str, says: str) -> None:
+    with pytest.raises(NetworkError) as raised:
+        network_of(tmp_path, DIAMOND, more=f'[[path]]\nconsumers = ["sae-a", "sae-d"]\nnodes = {path}\n')
+    assert says in raised.value.detail

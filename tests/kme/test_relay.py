@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 from installation import until
-from relays import DIAMOND, TWO, asked, network_of, ready, world
+from relays import DIAMOND, TWO, asked, ready, world
 
 from handfast.core.errors import KeystoreError
 from handfast_hub.trunk.kme_answers import KeyNotFound, KeysUnavailable, KmeRefused
 from handfast_kme import link_states, relay
 from handfast_kme.alarms import Level
 from handfast_kme.messages import Unavailable
-from handfast_kme.network import NetworkError
 from handfast_kme.one_time_pad import combined, seal, unseal
 from handfast_kme.store import Store
 
@@ -271,21 +270,6 @@ async def test_keys_take_the_way_that_the_file_gives_and_no_other(
         with pytest.raises(KeysUnavailable) as raised:
             await first.enc_keys("sae-d")
         assert raised.value.reason == "qber_alarm"
-
-
-@pytest.mark.parametrize(
-    ("path", "says"),
-    [
-        ('["a", "d"]', "no provider link between a and d"),
-        ('["a", "b", "a", "b", "d"]', "passes a node twice"),
-        ('["b", "d"]', "from the first consumer's node"),
-        ('["a", "paris", "d"]', "there is no [[node]] 'paris'"),
-    ],
-)
-def test_a_path_that_no_key_can_follow_is_a_mistake_in_the_file(tmp_path: Path, path: str, says: str) -> None:
-    with pytest.raises(NetworkError) as raised:
-        network_of(tmp_path, DIAMOND, more=f'[[path]]\nconsumers = ["sae-a", "sae-d"]\nnodes = {path}\n')
-    assert says in raised.value.detail
 
 
 @pytest.mark.parametrize(
