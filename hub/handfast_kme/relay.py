@@ -102,6 +102,11 @@ def read_head(head: bytes, ticket: bytes) -> Parcel:
     return parcel
 
 
+class _Pad(NamedTuple):
+    cells: bytes
+    until: float
+
+
 class _Share(NamedTuple):
     parcel: Parcel
     secret: bytes
@@ -115,7 +120,7 @@ class Relay:
     def __init__(self, network: Network, node: Node, store: Store, links: Mapping[str, LinkEnd]) -> None:
         self._node, self._store, self._links = node, store, links
         self._here = {consumer.name for consumer in network.consumer if consumer.node == node.name}
-        self._pads: dict[tuple[str, bytes], bytes] = {}
+        self._pads: dict[tuple[str, bytes], _Pad] = {}
         self._shares: dict[tuple[str, ...], _Share] = {}
         for end in links.values():
             end.answers |= {"pad": self._pad, "relay": self._relay, "void": self._void}
@@ -128,6 +133,7 @@ class Relay:
                 group.create_task(_again_and_again(partial(self._tell, end), NOTICES))
 
     async def _expire(self) -> None:
+        self._forget_old()
         await asyncio.to_thread(self._store.expire, wall_clock())
 
     async def send(self, parcel: Parcel, secret: bytes, came: str = "") -> str:
@@ -199,20 +205,22 @@ class Relay:
         )
         if isinstance(pad, list):
             return [list(cell) for cell in pad]
+        self._forget_old()
         if len(self._pads) >= _WAITING:
             self._pads.pop(next(iter(self._pads)))
-        self._pads[(end.name, ticket)] = pad
+        self._pads[(end.name, ticket)] = _Pad(pad, time.monotonic() + _HOLD)
         return []
 
     async def _relay(self, end: LinkEnd, values: list[Any]) -> str:
         if len(values) != 4 or not all(isinstance(value, bytes) for value in values):
             raise PeerError("expected a ticket, a head, sealed keys and a tag")
         ticket, head, sealed, tag = values
+        self._forget_old()
         pad = self._pads.pop((end.name, ticket), None)
         if pad is None:
             raise PeerError("there is no pad for this message")
         end.check()
-        secret = unseal(pad, head, sealed, tag)
+        secret = unseal(pad.cells, head, sealed, tag)
         parcel = read_head(head, ticket)
         if parcel.links[0] != end.name or len(secret) != parcel.size * len(parcel.key_ids):
             raise PeerError("a relayed message is not what its head says")
@@ -260,8 +268,7 @@ class Relay:
 
     def _other_share(self, share: _Share) -> _Share | None:
         """The share that waits for this one; None when this one has to wait."""
-        now = time.monotonic()
-        self._shares = {name: held for name, held in self._shares.items() if held.until > now}
+        self._forget_old()
         other = self._shares.pop(share.parcel.key_ids, None)
         if other is None:
             if len(self._shares) >= _WAITING:
@@ -271,6 +278,12 @@ class Relay:
         if not share.parcel.same_keys(other.parcel) or share.link == other.link:
             raise PeerError("two shares of a key do not belong together; both are dropped")
         return other
+
+    def _forget_old(self) -> None:
+        """Nobody comes for these any more, and each of them is secret."""
+        now = time.monotonic()
+        self._pads = {name: pad for name, pad in self._pads.items() if pad.until > now}
+        self._shares = {name: share for name, share in self._shares.items() if share.until > now}
 
 
 def split(whole: bytes, size: int) -> list[bytes]:

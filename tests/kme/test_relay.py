@@ -338,3 +338,22 @@ async def test_a_neighbour_that_breaks_the_rules_of_the_channel_loses_the_connec
         await ready(first, "sae-b", 10)
         [key] = await first.enc_keys("sae-b")
         assert await last.dec_keys("sae-a", [key.key_id]) == [key]
+
+
+async def test_a_pad_that_nothing_came_for_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, ("ab",), ("ab",)) as here:
+        first = await here.sae("a")
+        await ready(first, "sae-b", 10)
+        control, store = here.kmes["a"].links["ab"].control, here.kmes["a"].store
+        assert control is not None
+        for hold in (60.0, 0.0):
+            monkeypatch.setattr(relay, "_HOLD", hold)
+            taken = store.take_pad("ab", 1, False, [str(hold)], 1e12)
+            assert taken is not None
+            cells = [list(cell) for cell in taken[0]]
+            assert await control.call("pad", bytes(16), cells, [str(hold)], "sae-a", "sae-b") == []
+            assert len(here.kmes["b"]._relay._pads) == 1
+            await here.kmes["b"]._relay._expire()
+            assert len(here.kmes["b"]._relay._pads) == (1 if hold else 0)
