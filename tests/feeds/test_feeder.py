@@ -17,7 +17,7 @@ from handfast_hub.feeds.feeds import Feeds
 from handfast_hub.feeds.keys import FeedKey, derive_key
 from handfast_hub.feeds.settings import WireguardFeed
 from handfast_hub.feeds.worker import Worker
-from handfast_hub.trunk.lane import Established, Suspect
+from handfast_hub.trunk.events import Established, Suspect
 
 EXPORTER = bytes(range(48))
 HUB_IDS = (bytes(32), bytes([1]) * 32)

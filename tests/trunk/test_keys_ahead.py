@@ -17,7 +17,7 @@ from handfast.core.errors import DecodeError
 from handfast_cpython.swarm import Swarm
 from handfast_hub.hub import Hub
 from handfast_hub.trunk import messages
-from handfast_hub.trunk.lane import KeysAhead, Suspect
+from handfast_hub.trunk.events import KeysAhead, Suspect
 from handfast_hub.trunk.messages import decode_message, encode_message
 from handfast_kme.installed import Folder
 

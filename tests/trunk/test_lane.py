@@ -7,7 +7,8 @@ from trunk_ends import IDENTITIES, PAIRING, TIMING, Joined
 
 from handfast.core.errors import AuthenticationError, EntropyError, LocalError, PeerError, ReplayError
 from handfast_hub.trunk.epochs import Epoch
-from handfast_hub.trunk.lane import ClassClosed, Established, Failed, Heard, Silent, Suspect
+from handfast_hub.trunk.events import Established, Failed, Heard, Silent, Suspect
+from handfast_hub.trunk.lane import ClassClosed
 from handfast_hub.trunk.policy import BULK, BULK_LANE, NORMAL, SECRET
 from handfast_hub.trunk.records import OVERHEAD
 

@@ -12,8 +12,9 @@ from handfast.core.credentials import Identity, make_ccs
 from handfast.core.errors import Error
 from handfast.core.suites import ML_DSA_65
 from handfast_cpython import Crypto
+from handfast_hub.trunk.events import Data, Established, Event, KeyWanted
 from handfast_hub.trunk.initiator import Initiator
-from handfast_hub.trunk.lane import Data, Established, Event, KeyWanted, Lane
+from handfast_hub.trunk.lane import Lane
 from handfast_hub.trunk.opening import Party, Peer
 from handfast_hub.trunk.policy import HYBRID, Timing
 from handfast_hub.trunk.responder import Responder

@@ -13,7 +13,7 @@ from handfast.ports import Crypto
 from handfast_hub.feeds.feeder import Consumer, Feeder
 from handfast_hub.feeds.keys import derive_key
 from handfast_hub.feeds.settings import Feed, Pkcs11Feed, StrongswanFeed, WireguardFeed
-from handfast_hub.trunk.lane import Established, Suspect
+from handfast_hub.trunk.events import Established, Suspect
 
 
 class Feeds:

@@ -6,7 +6,7 @@ records     one sealed record, and the window against replay
 epochs      the keys of one epoch, and how they are derived
 opening     the first epoch: two hubs prove who they are
 rekeying    every later epoch: make before break
-lane        one end of a lane, sans-IO, with the five verbs of the core
+lane        one end of a lane, sans-IO, with the five verbs of the core; events is what it tells
 initiator   the end that begins
 responder   the end that answers
 kme         the client of a KME (ETSI GS QKD 014); kme_answers reads what it says

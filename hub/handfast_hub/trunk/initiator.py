@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from handfast.core.errors import PeerError, UnexpectedMessageError
 from handfast_hub.trunk import messages
 from handfast_hub.trunk.epochs import Epoch
-from handfast_hub.trunk.lane import Failed, Lane, is_opening
+from handfast_hub.trunk.events import Failed
+from handfast_hub.trunk.lane import Lane, is_opening
 from handfast_hub.trunk.opening import Opening, Party
 from handfast_hub.trunk.policy import DEFAULT_TIMING, Timing
 from handfast_hub.trunk.rekeying import Rekeying

@@ -15,8 +15,7 @@ import structlog
 
 from handfast.core.errors import DecodeError, Error, LinkClosed, LinkError, PeerError, RefusedError
 from handfast_hub.trunk.carrier import Carrier
-from handfast_hub.trunk.initiator import Initiator
-from handfast_hub.trunk.lane import (
+from handfast_hub.trunk.events import (
     Beat,
     Data,
     Established,
@@ -25,12 +24,11 @@ from handfast_hub.trunk.lane import (
     Heard,
     KeysAhead,
     KeyWanted,
-    Lane,
     Silent,
     Suspect,
-    is_opening,
-    lane_of,
 )
+from handfast_hub.trunk.initiator import Initiator
+from handfast_hub.trunk.lane import Lane, is_opening, lane_of
 from handfast_hub.trunk.opening import Party
 from handfast_hub.trunk.paths import Path, Paths
 from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, Timing
