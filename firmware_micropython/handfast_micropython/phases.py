@@ -33,14 +33,16 @@ _PHASES = {
 
 def end(phase: str) -> None:
     """Let go of the modules of `phase`, and put the heap in order for what is loaded next."""
+    before = len(sys.modules)
     package, names = _PHASES[phase]
     for name in names:
         for kernel in _KERNELS if package == _BOARD else _KERNELS[:1]:
             _forget(package + name + kernel)
     if phase == ENROLMENT:
         _forget("handfast.enrolment")
-    # What is loaded now stays for long, and should lie in the lowest gap and not above what is dead.
-    gc.collect()
+    if len(sys.modules) < before:
+        # What is loaded now stays for long, and should lie in the lowest gap and not above what is dead.
+        gc.collect()
 
 
 def _forget(name: str) -> None:

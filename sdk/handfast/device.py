@@ -51,7 +51,9 @@ class Device:
         self._settings = settings or Settings()
         # Public keys have two kilobytes each: they are loaded again for an enrolment, and forgotten after it.
         self._thumbprint = bytes(identity.load(host.crypto, host.keystore).credential.thumbprint)
-        self._hub_id = identity.load_pin(host.crypto, host.keystore).hub_id
+        pin = identity.load_pin(host.crypto, host.keystore)
+        self._hub_id = pin.hub_id
+        self._has_token = pin.token is not None
         self._state = FACTORY
         self._courier = Courier(host.clock, link, self._settings.queue, self._save, self._hear, self._notify)
         self._end: "Exception | None" = None
@@ -278,6 +280,7 @@ class Device:
         )
         pin = identity.load_pin(crypto, self._host.keystore)
         identity.save_pin(self._host.keystore, identity.Pin(pin.hub_id, pin.token, result.credential))
+        self._has_token = pin.token is not None
 
     def _take(self, session: "DeviceSession") -> None:
         self._courier.take(session)
@@ -291,10 +294,11 @@ class Device:
         from handfast.core import device_session
 
         if isinstance(event, device_session.Confirmed):
-            pin = identity.load_pin(self._host.crypto, self._host.keystore)
-            if pin.token is not None:
+            if self._has_token:
+                pin = identity.load_pin(self._host.crypto, self._host.keystore)
                 # From the first record on the hub has consumed it; a stolen device need not hold it.
                 identity.save_pin(self._host.keystore, identity.Pin(pin.hub_id, None, pin.credential))
+                self._has_token = False
         elif isinstance(event, device_session.EnrolAgain):
             self._enrol_again = True
             self._courier.stop()
