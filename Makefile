@@ -62,6 +62,7 @@ bench: $(VENV)/test.stamp ## the numbers of docs/benchmarks.md
 	@$(RUN) tests/bench/run.py
 	@$(RUN) tests/bench/board_instructions.py
 	@$(RUN) tests/bench/board_onboarding.py
+	@$(RUN) tests/bench/board_smallest_heap.py
 
 soak: $(VENV)/test.stamp ## a trunk under load, 10^9 secret bits, then property and end-to-end tests: an hour, or SECONDS=...
 	@$(RUN) tests/soak.py $(SECONDS)

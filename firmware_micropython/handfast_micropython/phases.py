@@ -18,9 +18,9 @@ SIGNATURE = "signature"
 POLYNOMIALS = "polynomials"
 ENROLMENT = "enrolment"
 
-# Which modules belong to a phase and to nothing else.
+# Which modules belong to a phase and to nothing else; the first one is loaded whenever the phase is.
 _PHASES = {
-    KEM: (_BOARD, ("xwing", "mlkem", "x25519", "x25519_field", "x25519_product")),
+    KEM: (_BOARD, ("mlkem", "xwing", "x25519", "x25519_field", "x25519_product")),
     SIGNATURE: (_BOARD, ("mldsa", "mldsa_sampling", "mldsa_rounding")),
     # What KEM and signatures share, with the memory that they compute in.
     POLYNOMIALS: (_BOARD, ("scratch", "xof", "coefficients")),
@@ -33,16 +33,16 @@ _PHASES = {
 
 def end(phase: str) -> None:
     """Let go of the modules of `phase`, and put the heap in order for what is loaded next."""
-    before = len(sys.modules)
     package, names = _PHASES[phase]
+    if package + names[0] not in sys.modules:
+        return
     for name in names:
         for kernel in _KERNELS if package == _BOARD else _KERNELS[:1]:
             _forget(package + name + kernel)
     if phase == ENROLMENT:
         _forget("handfast.enrolment")
-    if len(sys.modules) < before:
-        # What is loaded now stays for long, and should lie in the lowest gap and not above what is dead.
-        gc.collect()
+    # What is loaded now stays for long, and should lie in the lowest gap and not above what is dead.
+    gc.collect()
 
 
 def _forget(name: str) -> None:

@@ -19,6 +19,12 @@ class Crypto(Protocol):
     Sizes of every argument are in `handfast.core.suites`. Randomness is always an argument, so
     that a handshake is a function of its inputs. A back end that cannot take it says so in
     `hedged` and uses the operating system's.
+
+    A machine with little memory has four things more:
+    `pieces(pieces)`, which gives back what `hash`, `kmac256`, `sign` and `verify` then take in place of
+    the joined bytes; `xor_kmac256(key, data, text)`, which XORs KMAC256 into a memoryview;
+    `seal_in_place(algorithm, key, nonce, aad, text)`, where room for the tag follows the plaintext; and
+    an argument `into` of `sign`, a memoryview for the signature.
     """
 
     # For --version and logs, such as "pycryptodome 4.4.0, cryptography 50.0.2".
@@ -142,7 +148,11 @@ class Link(Protocol):
 
 
 class Host(Protocol):
-    """The bundle of ports that a Device takes."""
+    """The bundle of ports that a Device takes.
+
+    It may have a method `enrolled()`, called when an enrolment has ended: a board lets go of what it had
+    loaded for it.
+    """
 
     @property
     def crypto(self) -> Crypto:

@@ -21,8 +21,8 @@ PACKAGES = ("handfast", "handfast_micropython")
 MAIN, HELD, NEW = "main.py", "main.py.held", "main.py.new"
 # Seconds that a chip may be busy with a key of ML-DSA, the start-up test of its source and the imports.
 MAKING = 180.0
-# With 320 KB onboarding from files was seen to fail, with 448 KB to work; a frozen image needs far less.
-LITTLE_MEMORY = 400 * 1024
+# With 232 KB onboarding from files was seen to fail, with 240 KB to work; a frozen image needs far less.
+LITTLE_MEMORY = 256 * 1024
 
 LIST = """
 import hashlib, os

@@ -41,7 +41,7 @@ ROWS = (
     ("seal_32", "AES-128-CCM, 32 bytes", None, None, None),
     ("handshake", "handshake of suite -21, the device's part", 240.0, 80.0, None),
     ("handshake_sign", "of it the signature, an unlucky one", None, None, None),
-    ("handshake_seal", "sealing message_3", None, None, None),
+    ("handshake_seal_in_place", "sealing message_3", None, None, None),
     ("handshake_kem_public_key", "the key of X-Wing", None, None, None),
     ("handshake_decapsulate", "its decapsulation", None, None, None),
     ("handshake_verify", "verification", None, None, None),
