@@ -47,6 +47,7 @@ class LinkStates:
         self._ends = {link.name: {end.name for end in network.ends(link)} for link in network.provider_link}
         # By link and the node that reports; with the time at which it was true.
         self._reports: dict[tuple[str, str], tuple[float, Report]] = {}
+        self._alarms = dict.fromkeys(self._ends, 0)
         for end in links.values():
             end.answers["links"] = self._heard
 
@@ -82,7 +83,7 @@ class LinkStates:
             report = Report(
                 cells, end.watch.level, int(end.control is not None), ppm, round(end.blocks.key_rate)
             )
-            self._reports[(name, self._node)] = (time.monotonic(), report)
+            self._note((name, self._node), time.monotonic(), report)
 
     def of(self, link: str) -> Report | None:
         """The worst that either end says of a link, of our own what this end sees; None when nobody says
@@ -121,4 +122,16 @@ class LinkStates:
         at = time.monotonic() - age / 1000 - _HOP
         before = self._reports.get((link, reporter))
         if before is None or at > before[0]:
-            self._reports[(link, reporter)] = (at, report)
+            self._note((link, reporter), at, report)
+
+    def alarms(self, link: str) -> int:
+        """How often an end of a link was seen to fall into alarm since this KME began.
+
+        So who asks seldom hears of an alarm that has ended meanwhile."""
+        return self._alarms[link]
+
+    def _note(self, name: tuple[str, str], at: float, report: Report) -> None:
+        before = self._reports.get(name)
+        if report.level >= Level.ALARM and (before is None or before[1].level < Level.ALARM):
+            self._alarms[name[0]] += 1
+        self._reports[name] = (at, report)

@@ -41,6 +41,8 @@ class Router:
 
     def __init__(self, network: Network, states: LinkStates) -> None:
         self._network, self._states = network, states
+        # Who may come over a link, for good: it stands in the file.
+        self._payers = {link.name: set(network.shares(link.name)) for link in network.provider_link}
 
     async def look(self) -> None:
         """Look at the links of this KME before a choice."""
@@ -72,9 +74,16 @@ class Router:
 
     def alarmed(self, pair: ConsumerLink) -> list[str]:
         """Links in alarm over which the keys of `pair` may go, if only at times."""
-        who = payer(*pair.consumers)
-        bad = [n.name for n in self._network.provider_link if self.state(n.name).level >= Level.ALARM]
-        return [name for name in bad if {who, OTHERS} & set(self._network.shares(name))]
+        return [name for name in self._over(pair) if self.state(name).level >= Level.ALARM]
+
+    def alarms(self, pair: ConsumerLink) -> int:
+        """How many alarms those links had; it only grows while this KME runs."""
+        return sum(self._states.alarms(name) for name in self._over(pair))
+
+    def _over(self, pair: ConsumerLink) -> list[str]:
+        """Links over which the keys of `pair` may go."""
+        who = {payer(*pair.consumers), OTHERS}
+        return [link for link, payers in self._payers.items() if who & payers]
 
     def choose(
         self, pair: ConsumerLink, start: str, wanted: Wanted, avoid: Collection[str] = ()

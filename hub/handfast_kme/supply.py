@@ -21,7 +21,8 @@ async def supply(
 
     `handfast_relays` names every node whose KME sees the keys, beside those of the two SAEs.
     `handfast_alarmed_links` names links in alarm over which their keys may have come before: those may be
-    known to somebody, even if the next key goes another way.
+    known to somebody, even if the next key goes another way. `handfast_alarms` counts their alarms, for who
+    asks seldom.
     """
     wanted = Wanted(1, pair.key_size // 8, Demands(None, 1))
     path = router.planned(pair, start, wanted)
@@ -49,6 +50,7 @@ async def supply(
             "handfast_path": list(path.nodes),
             "handfast_relays": list(path.relays),
             "handfast_alarmed_links": router.alarmed(pair),
+            "handfast_alarms": router.alarms(pair),
             "handfast_disjoint_paths": router.ways(pair, start, wanted),
         },
     }

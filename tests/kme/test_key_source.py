@@ -82,6 +82,36 @@ async def test_an_alarm_is_heard_although_the_next_key_would_go_another_way(diam
         await asyncio.gather(watching, return_exceptions=True)
 
 
+async def test_an_alarm_that_ended_between_two_looks_is_heard_all_the_same(diamond: World) -> None:
+    first = await diamond.sae("a")
+    await ready(first, "sae-d", 20)
+    source = KmeSource(first, "sae-d", 60.0, reserve=4)
+    alarms: list[str] = []
+
+    async def look() -> None:
+        source._saw(await first.status("sae-d"), lambda: alarms.append("alarm"))
+
+    async def level(wanted: Level, said: list[str]) -> None:
+        for node in "cd":
+            diamond.kmes[node].links["cd"].watch.level = wanted
+
+        async def is_said() -> bool:
+            return (await first.status("sae-d")).extension["handfast_alarmed_links"] == said
+
+        await until(is_said)
+
+    await look()
+    assert len(await source.top_up()) == 4
+    await level(Level.ALARM, ["cd"])
+    await level(Level.CLEAR, [])
+    assert alarms == []
+    await look()
+    assert alarms == ["alarm"]
+    assert source.ids() == []
+    await look()
+    assert alarms == ["alarm"]
+
+
 async def test_the_other_end_says_what_it_has_and_what_it_has_not_is_given_up(diamond: World) -> None:
     first, last = await diamond.sae("a"), await diamond.sae("d")
     await ready(first, "sae-d", 20, ways=2)

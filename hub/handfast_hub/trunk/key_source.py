@@ -49,6 +49,8 @@ class KmeSource:
         self._reserve, self._supply = Reserve(reserve), Supply(rekey)
         self._pause = min(_LOOK, rekey)
         self._alarmed: set[str] = set()
+        # How many alarms the KME had counted at the last look.
+        self._alarms: int | None = None
         # The key_IDs that the other end was told of last.
         self._told: list[bytes] = []
         self._last: Status | None = None
@@ -184,7 +186,10 @@ class KmeSource:
                 forecast=str(self._supply.forecast(len(self.ids()))),
             )
         before, self._alarmed = self._alarmed, _links_in_alarm(status.extension)
-        if self._alarmed - before:
+        counted, self._alarms = self._alarms, _alarms(status.extension)
+        # An alarm may have begun and ended between two looks.
+        missed = counted is not None and self._alarms is not None and self._alarms > counted
+        if missed or self._alarmed - before:
             self.void()
             alarm()
 
@@ -193,6 +198,11 @@ def _links_in_alarm(extension: dict[str, Any]) -> set[str]:
     """What our KME says (docs/qkd.md); of another one alarms are heard when it refuses a key."""
     names = extension.get("handfast_alarmed_links")
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+
+
+def _alarms(extension: dict[str, Any]) -> int | None:
+    count = extension.get("handfast_alarms")
+    return count if type(count) is int else None
 
 
 def open_source(settings: Trunk, used: Path) -> KmeSource | None:
