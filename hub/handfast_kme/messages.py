@@ -63,8 +63,8 @@ class KeyRequest(NamedTuple):
         for entry in self.mandatory:
             for name, value in entry.items():
                 if name == MAX_QBER:
-                    if isinstance(value, bool) or not isinstance(value, int | float):
-                        raise BadRequest(f"{MAX_QBER} should be a number of percent")
+                    if type(value) not in (int, float) or not 0 <= value <= 100:
+                        raise BadRequest(f"{MAX_QBER} should be a number of percent, 0 to 100")
                     limits.append(value / 100)
                 elif name == DISJOINT_PATHS:
                     if isinstance(value, bool) or not isinstance(value, int) or value < 1:

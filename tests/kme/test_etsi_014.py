@@ -208,6 +208,8 @@ async def test_each_additional_slave_gets_the_key_once(site: Site) -> None:
             {"extension_mandatory": [{"handfast_max_qber_percent": 0}]},
             "not all extension_mandatory request options could be met",
         ),
+        ({"extension_mandatory": [{"handfast_max_qber_percent": 10**400}]}, ""),
+        ({"extension_mandatory": [{"handfast_max_qber_percent": -1}]}, ""),
         ({"size": 32}, ""),
         ({"size": 65544}, ""),
         ({"number": 0}, ""),

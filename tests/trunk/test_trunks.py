@@ -5,12 +5,13 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from two_hubs import arrivals, running, two_hubs, until, up
 
 from handfast.core.errors import LinkTimeout, LocalError
 from handfast_cpython.swarm import Swarm
 from handfast_hub.config import HubConfig
-from handfast_hub.trunk.trunks import GREETINGS_LIMIT
+from handfast_hub.trunk.trunks import GREETINGS_LIMIT, SECRET_LENGTH, read_secret
 
 
 @pytest.fixture
@@ -138,6 +139,17 @@ async def test_callers_who_say_nothing_at_the_trunk_port_keep_nobody_out(
         assert await asyncio.wait_for(silent[0].read(), 60) == b""
         async with running(configs[1]) as vienna:
             await until(lambda: up(berlin) and up(vienna))
+
+
+@pytest.mark.parametrize(("mode", "said"), [(0o600, 0), (0o644, 1), (0o620, 1)])
+def test_a_pairing_secret_that_others_may_read_is_said_in_the_log(
+    configs: tuple[HubConfig, HubConfig], mode: int, said: int
+) -> None:
+    settings = configs[0].trunk["vienna"]
+    settings.secret_file.chmod(mode)
+    with capture_logs() as log:
+        assert len(read_secret(settings)) == SECRET_LENGTH
+    assert [line["run"] for line in log] == [f"chmod 600 {settings.secret_file}"] * said
 
 
 async def test_a_missing_pairing_secret_is_said_in_one_sentence(

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import importlib.util
 import json
+import stat
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
@@ -304,6 +305,8 @@ def read_secret(settings: Trunk) -> bytes:
     """The pairing secret out of its file; LocalError when it is not there or mistyped."""
     path = settings.secret_file
     try:
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            _LOG.warning("the pairing secret may be read by others on this machine", run=f"chmod 600 {path}")
         secret = b32decode(path.read_text(encoding="ascii").strip())
     except (OSError, UnicodeDecodeError, DecodeError):
         secret = b""
