@@ -116,6 +116,29 @@ async def test_carriers_go_over_ipv6(scheme: str) -> None:
 
 
 @EVERY
+async def test_a_hub_is_found_at_any_address_of_its_name(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called, port = Called(), free_port()
+    server = await LISTEN[scheme]("127.0.0.1", port, called.called)
+    known = (socket.AF_INET, 0, 0, "", ("127.0.0.1", port))
+    # Nobody listens at the first one, and a datagram there is not answered.
+    other = (socket.AF_INET, 0, 0, "", ("127.0.0.2", port))
+
+    async def getaddrinfo(*_: object, **asked: int) -> list[object]:
+        return [(family, asked["type"], *rest) for family, _, *rest in (other, known)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    near = await DIAL[scheme]("hub.example", port, KID)
+    _, far = await asyncio.wait_for(called.carriers.get(), 60)
+    near.send([record(1, 100)])
+    assert await taken(far, 1) == [record(1, 100)]
+    await near.close()
+    await far.close()
+    await server.close()
+
+
+@EVERY
 async def test_the_end_of_a_carrier_is_told(scheme: str) -> None:
     async with joined(scheme) as (near, far):
         await near.close()

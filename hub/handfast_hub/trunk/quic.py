@@ -257,37 +257,55 @@ class Protocol(QuicConnectionProtocol):
 
 
 async def dial_quic(host: str, port: int, kid: bytes) -> Carrier:
-    """A connection to the QUIC port of another hub, greeted; LinkClosed when there is none."""
+    """A connection to the QUIC port of another hub, greeted; LinkClosed when there is none.
+
+    A name may stand for several addresses and the hub be at one of them: each is tried, in the order of
+    the resolver, for its share of the time.
+    """
     name = f"quic://{host}:{port}"
-    loop = asyncio.get_running_loop()
+    reason = f"nothing within {DIAL_SECONDS:g} s"
+    try:
+        found = await resolve(host, port)
+    except OSError as error:
+        raise LinkClosed(f"no hub answers at {name}: {error.strerror or error}") from None
+    for family, address in found:
+        try:
+            protocol = await _connected(family, address, name, DIAL_SECONDS / len(found))
+        except TimeoutError:
+            continue
+        except OSError as error:
+            reason = error.strerror or str(error) or type(error).__name__
+            continue
+        protocol.carrier.greet(kid)
+        return protocol.carrier
+    raise LinkClosed(f"no hub answers at {name}: {reason}")
+
+
+async def _connected(family: int, address: NetworkAddress, name: str, seconds: float) -> Protocol:
+    """A connection whose handshake is done; OSError or TimeoutError."""
     protocol = None
     try:
-        async with asyncio.timeout(DIAL_SECONDS):
-            family, address = await resolve(host, port)
+        async with asyncio.timeout(seconds):
             # Bound to no address of ours, so that packets leave by whichever the machine has now: QUIC
             # goes on when it changes (RFC 9000 section 9).
-            transport, protocol = await loop.create_datagram_endpoint(
+            transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
                 lambda: Protocol(Connection(configuration=configuration(is_client=True)), name),
                 sock=udp_socket(family, ("", 0)),
             )
             protocol.owned = transport
             protocol.connect(address)
             await protocol.wait_connected()
-    except BaseException as error:
+    except BaseException:
         if protocol is not None:
             await protocol.carrier.close()
-        if not isinstance(error, OSError | TimeoutError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error) or f"nothing within {DIAL_SECONDS:g} s"
-        raise LinkClosed(f"no hub answers at {name}: {reason}") from None
-    protocol.carrier.greet(kid)
-    return protocol.carrier
+        raise
+    return protocol
 
 
-async def resolve(host: str, port: int) -> tuple[int, NetworkAddress]:
-    """(address family, address) of a host's UDP port; OSError when there is none."""
+async def resolve(host: str, port: int) -> list[tuple[int, NetworkAddress]]:
+    """(address family, address) of each UDP port that a name stands for; OSError when there is none."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    return found[0][0], found[0][4]
+    return [(row[0], row[4]) for row in found]
 
 
 def udp_socket(family: int, address: NetworkAddress) -> socket.socket:

@@ -194,7 +194,7 @@ async def listen_quic(host: str, port: int, called: Called) -> Port:
     """Hear other hubs; each connection goes to `called`. LinkClosed when the port is taken."""
     loop = asyncio.get_running_loop()
     try:
-        family, address = await resolve(host, port)
+        family, address = (await resolve(host, port))[0]
         _, protocol = await loop.create_datagram_endpoint(
             lambda: QuicPort(called), sock=udp_socket(family, address)
         )
