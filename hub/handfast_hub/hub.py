@@ -210,7 +210,8 @@ class Hub:
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._answers[number] = future
         try:
-            return await asyncio.wait_for(future, expires)
+            async with asyncio.timeout(expires):
+                return await future
         except TimeoutError:
             raise LinkTimeout(f"command {number} was not answered within {expires:g} s") from None
         finally:

@@ -105,7 +105,8 @@ class Entropy:
 
     async def _read(self, needed: int) -> bytes:
         try:
-            raw = await asyncio.wait_for(self._source.read(needed), self._timeout)
+            async with asyncio.timeout(self._timeout):
+                raw = await self._source.read(needed)
         except TimeoutError:
             reason = f"was silent for {self._timeout:g} seconds"
         except EntropyError as error:

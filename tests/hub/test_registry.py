@@ -706,3 +706,25 @@ async def test_no_secret_lies_open_in_the_database(registry: Registry, config: H
     secrets = [token.k_tok for token in minted]
     secrets += [world.some("secret", 1, 64), world.some("root key", 1, 64), registry.identity.seed]
     assert [secret for secret in secrets if secret in content] == []
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_watches_can_be_stopped_at_any_moment(registry: Registry, turns: int) -> None:
+    """Also when something has just changed: a hub that closes waits for its watch to end."""
+
+    async def watch() -> None:
+        async for _ in registry.watch():
+            pass
+
+    watching = asyncio.create_task(watch())
+    for _ in range(20):
+        registry._changed()
+        await asyncio.sleep(0.02)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    registry._changed()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    watching.cancel()
+    done, _ = await asyncio.wait([watching], timeout=20)
+    assert done

@@ -124,7 +124,8 @@ class MqttIngress:
         if self.connected and self._in_flight:
             self._drained.clear()
             try:
-                await asyncio.wait_for(self._drained.wait(), CLOSE_GRACE)
+                async with asyncio.timeout(CLOSE_GRACE):
+                    await self._drained.wait()
             except TimeoutError:
                 _LOG.warning("%d messages to the broker were not acknowledged", len(self._in_flight))
         if self._supervisor is not None:

@@ -268,7 +268,8 @@ class Registry:
                         self._fresh.pop(change.device_id, None)
                     yield change
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poke.wait(), WATCH_SECONDS)
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._poke.wait()
 
     def _changed(self) -> None:
         self._poke.set()

@@ -156,7 +156,8 @@ class Bridge:
                     self._send(NORMAL, encode_message(COMMAND, command_id, device_id, data, int(left * 1000)))
                 with contextlib.suppress(TimeoutError):
                     pause = min(REPEAT_COMMAND, left)
-                    status, answer, reason = await asyncio.wait_for(asyncio.shield(future), pause)
+                    async with asyncio.timeout(pause):
+                        status, answer, reason = await asyncio.shield(future)
                     if status == NO_ANSWER:
                         raise LocalError(reason)
                     return Response(0, 0, status, answer)
@@ -177,7 +178,8 @@ class Bridge:
                 _LOG.error("readings are not bridged", trunk=self.name, reason=error.detail)
             pause = min(LOOK, outgoing.flight.patience(time.monotonic()))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(outgoing.wake.wait(), max(pause, COMPANY))
+                async with asyncio.timeout(max(pause, COMPANY)):
+                    await outgoing.wake.wait()
             outgoing.wake.clear()
 
     async def _forward_some(self, outgoing: _Outgoing) -> None:

@@ -321,7 +321,8 @@ class Link:
             self._flush()
             due = min(self._paths.timer(), *(lane.timer() for lane in self._lanes.values()))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(due - time.monotonic(), 0.01))
+                async with asyncio.timeout(max(due - time.monotonic(), 0.01)):
+                    await self._wake.wait()
             self._wake.clear()
 
 
