@@ -209,4 +209,5 @@ class ClassicCrypto:
 
     def ephemeral_shared(self, curve: str, own_public: bytes, static_public: bytes) -> bytes:
         """G_RX or G_IY with the private key of our own G_X or G_Y."""
-        return self.shared_secret(curve, self._ephemeral[own_public], static_public)
+        # A view of the payload it went out in; MicroPython makes no name of that.
+        return self.shared_secret(curve, self._ephemeral[bytes(own_public)], static_public)
