@@ -7,13 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from installation import client, installed, process
+from installation import client, installed, process, trunk_lines
 from installation import until as eventually
 from two_hubs import running, two_hubs, until
 
 from handfast_hub.hub import Hub
 from handfast_hub.trunk.kme_answers import KmeUnreachable
-from handfast_kme.installed import Folder
 from handfast_kme.network import Network
 
 FEED = "tunnel"
@@ -103,14 +102,7 @@ async def fed_hubs(folder: Path, feed: Callable[[str], str]) -> AsyncIterator[Fe
     async with serving_kmes(folder) as (network, kmes):
 
         def more(name: str, peer: str) -> str:
-            consumer = Folder(network.group.folder).consumer(f"hub-{name}")
-            node = network.named("node", name)
-            return (
-                f'kme = "https://{node.address}:{node.port}"\nkme_id = "{node.kme_id}"\n'
-                f'peer_sae = "hub-{peer}"\nkme_ca = "{consumer / "ca.pem"}"\n'
-                f'kme_certificate = "{consumer / "sae.pem"}"\nkme_key = "{consumer / "sae.key"}"\n'
-                f'[feed.{FEED}]\ntrunk = "{peer}"\n{feed(name)}'
-            )
+            return f'{trunk_lines(network, name, peer)}[feed.{FEED}]\ntrunk = "{peer}"\n{feed(name)}'
 
         berlin, vienna = two_hubs(folder, more)
         async with running(berlin) as first, running(vienna) as second:

@@ -139,6 +139,17 @@ async def running(network: Network, *, line: bool = True) -> AsyncIterator[dict[
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def trunk_lines(network: Network, name: str, peer: str) -> str:
+    """What `[trunk.NAME]` of hub `name` says of its KME, for keys that `peer` gets too."""
+    folder = Folder(network.group.folder).consumer(f"hub-{name}")
+    node = network.named("node", name)
+    return (
+        f'kme = "https://{node.address}:{node.port}"\nkme_id = "{node.kme_id}"\npeer_sae = "hub-{peer}"\n'
+        f'kme_ca = "{folder / "ca.pem"}"\nkme_certificate = "{folder / "sae.pem"}"\n'
+        f'kme_key = "{folder / "sae.key"}"\n'
+    )
+
+
 async def until(check: object, seconds: float = 120.0) -> object:
     """Poll `check`, a coroutine function, until it gives something true; TimeoutError."""
     async with asyncio.timeout(seconds):

@@ -5,10 +5,11 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from installation import client, free_ports, installed
+from installation import client, free_ports, installed, trunk_lines
 from load_audit import Check, judge_epochs, judge_readings
 from load_plan import REPLAYS, Event, Plan
 from load_processes import HUB, PATIENCE, Ended, HubProcess, kme_process, run
@@ -17,8 +18,6 @@ from two_hubs import two_hubs
 
 from handfast.core.constants import KID_LENGTH
 from handfast.core.errors import Error
-from handfast_kme.installed import Folder
-from handfast_kme.network import Network as Installation
 
 # Keys in store before the load begins.
 KEYS_FIRST = 50
@@ -69,7 +68,7 @@ class Load:
     async def _build(self) -> None:
         installation, network_file = await asyncio.to_thread(installed, self.folder)
         [self.port] = free_ports(1)
-        configs = await asyncio.to_thread(two_hubs, self.folder, self._kme_lines(installation))
+        configs = await asyncio.to_thread(two_hubs, self.folder, partial(trunk_lines, installation))
         self.files = {name: self.folder / name / "hub.toml" for name in ("berlin", "vienna")}
         self.kmes = {name: kme_process(network_file, "node", name) for name in self.files}
         self.relay = Relay(self.port, configs[0].bridge.port, self.network)
@@ -90,18 +89,6 @@ class Load:
             self._stack.push_async_callback(hub.kill)
             await hub.start()
         self._stack.push_async_callback(self._show_progress())
-
-    def _kme_lines(self, installation: Installation) -> Callable[[str, str], str]:
-        def lines(name: str, peer: str) -> str:
-            folder = Folder(installation.group.folder).consumer(f"hub-{name}")
-            node = installation.named("node", name)
-            return (
-                f'kme = "https://{node.address}:{node.port}"\nkme_id = "{node.kme_id}"\n'
-                f'peer_sae = "hub-{peer}"\nkme_ca = "{folder / "ca.pem"}"\n'
-                f'kme_certificate = "{folder / "sae.pem"}"\nkme_key = "{folder / "sae.key"}"\n'
-            )
-
-        return lines
 
     def _amend(self, listens: int) -> None:
         """Vienna dials the relay; both rekey as planned, say what they do, and keep every reading."""

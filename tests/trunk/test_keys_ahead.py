@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installation import installed, process
+from installation import installed, process, trunk_lines
 from trunk_ends import Joined
 from two_hubs import arrivals, running, two_hubs, until, up
 
@@ -19,7 +19,6 @@ from handfast_hub.hub import Hub
 from handfast_hub.trunk import messages
 from handfast_hub.trunk.events import KeysAhead, Suspect
 from handfast_hub.trunk.messages import decode_message, encode_message
-from handfast_kme.installed import Folder
 
 IDS = [bytes([number]) * 16 for number in range(16)]
 
@@ -72,13 +71,7 @@ async def test_secret_stays_open_while_both_kmes_are_down_as_long_as_keys_are_he
     network, file = installed(tmp_path)
 
     def kme(name: str, peer: str) -> str:
-        folder = Folder(network.group.folder).consumer(f"hub-{name}")
-        node = network.named("node", name)
-        return (
-            f'kme = "https://{node.address}:{node.port}"\nkme_id = "{node.kme_id}"\npeer_sae = "hub-{peer}"\n'
-            f'kme_ca = "{folder / "ca.pem"}"\nkme_certificate = "{folder / "sae.pem"}"\n'
-            f'kme_key = "{folder / "sae.key"}"\nkme_reserve = 4\n'
-        )
+        return trunk_lines(network, name, peer) + "kme_reserve = 4\n"
 
     configs = two_hubs(tmp_path, kme)
     options = (("--line", "fibre"), ("--node", "berlin"), ("--node", "vienna"))

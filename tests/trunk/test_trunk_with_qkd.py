@@ -4,14 +4,13 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from installation import client, installed, process
+from installation import client, installed, process, trunk_lines
 from installation import until as eventually
 from two_hubs import arrivals, running, two_hubs, until, up
 
 from handfast_cpython.swarm import Swarm
 from handfast_hub.hub import Hub
 from handfast_hub.trunk.kme_answers import KmeUnreachable
-from handfast_kme.installed import Folder
 
 
 def hybrid(hub: Hub) -> bool:
@@ -22,13 +21,7 @@ async def test_secret_waits_for_a_qkd_key_and_comes_once_whatever_happens_to_the
     network, file = installed(tmp_path)
 
     def kme(name: str, peer: str) -> str:
-        folder = Folder(network.group.folder).consumer(f"hub-{name}")
-        node = network.named("node", name)
-        return (
-            f'kme = "https://{node.address}:{node.port}"\nkme_id = "{node.kme_id}"\npeer_sae = "hub-{peer}"\n'
-            f'kme_ca = "{folder / "ca.pem"}"\nkme_certificate = "{folder / "sae.pem"}"\n'
-            f'kme_key = "{folder / "sae.key"}"\n'
-        )
+        return trunk_lines(network, name, peer)
 
     configs = two_hubs(tmp_path, kme)
     options = (("--line", "fibre"), ("--node", "berlin"), ("--node", "vienna"))
