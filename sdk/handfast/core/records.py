@@ -33,26 +33,18 @@ Header = namedtuple("Header", ("algorithm", "sender", "piv", "epoch", "start"))
 _MIN_CIPHERTEXT = 16
 
 
-_ALGORITHMS = tuple({SUITES[number].record_aead for number in SUITES})
-# What stands before the PIV: (algorithm, sender, length of the PIV) by these bytes, of those that came.
-_STARTS: "dict[bytes, tuple[int, bytes, int]]" = {}
+def _starts() -> "dict[bytes, tuple[int, bytes]]":
+    """What stands before the head of the PIV: (algorithm, sender) by these bytes."""
+    starts = {}
+    for algorithm in {SUITES[number].record_aead for number in SUITES}:
+        protected = encode(encode({constants.HEADER_ALG: algorithm}))
+        for sender in (constants.SENDER_DEVICE, constants.SENDER_HUB):
+            headers = encode_sequence(constants.HEADER_KID, sender, constants.HEADER_PARTIAL_IV)
+            starts[b"\x83" + protected + b"\xa3" + headers] = algorithm, sender
+    return starts
 
 
-def _start(head: bytes) -> "tuple[int, bytes, int]":
-    """(algorithm, sender, length of the PIV) of a record that begins with `head`; remembered. DecodeError."""
-    length = head[-1] - 0x40 if head else 0
-    if 1 <= length <= 5:
-        for algorithm in _ALGORITHMS:
-            before = b"\x83" + encode(encode({constants.HEADER_ALG: algorithm})) + b"\xa3"
-            if head[: len(before)] == before:
-                for sender in (constants.SENDER_DEVICE, constants.SENDER_HUB):
-                    headers = encode_sequence(constants.HEADER_KID, sender, constants.HEADER_PARTIAL_IV)
-                    if head[len(before) : -1] == headers:
-                        _STARTS[head] = algorithm, sender, length
-                        return _STARTS[head]
-    raise DecodeError("a record begins with one of our AEADs and {4: sender, 6: PIV, ...")
-
-
+_STARTS = _starts()
 _BEFORE_EPOCH = encode(constants.HEADER_KID_CONTEXT) + b"\x42"
 
 
@@ -60,7 +52,12 @@ def decode_header(record: bytes) -> Header:
     """The header of `record`; DecodeError unless all its bytes are the one encoding of a record."""
     # << {1: alg} >> has four bytes when alg is below 24 and five otherwise.
     at = 11 if record[1:2] == b"\x43" else 12
-    algorithm, sender, length = _STARTS.get(record[:at]) or _start(record[:at])
+    # One look, whatever the bytes are: a stranger's record costs no more.
+    start = _STARTS.get(record[: at - 1])
+    length = record[at - 1] - 0x40 if start is not None and len(record) >= at else 0
+    if start is None or not 1 <= length <= 5:
+        raise DecodeError("a record begins with one of our AEADs and {4: sender, 6: PIV, ...")
+    algorithm, sender = start
     end = at + length
     partial_iv = record[at:end]
     if length > 1 and partial_iv[:1] == b"\x00":
