@@ -13,7 +13,6 @@ only where it can do no more harm than silence, and nothing is deleted or downgr
 """
 
 from handfast.core import ead, errors, events, messages, offer, root_key, sealed_messages, states
-from handfast.core.cbor import head_of_bytes
 from handfast.core.constants import (
     ATTEMPT_LENGTH,
     EAD_ROOTR,
@@ -25,7 +24,7 @@ from handfast.core.constants import (
     WANT_KID,
     WANT_VALUE,
 )
-from handfast.core.credentials import credential_in, encode_id_cred_field, id_cred_by_kid, id_cred_in_pieces
+from handfast.core.credentials import credential_in
 from handfast.core.errors import DecodeError, LocalError, PeerError, UnexpectedMessageError
 from handfast.core.key_schedule import KeySchedule
 from handfast.core.methods import PRODUCTION
@@ -245,13 +244,16 @@ class Initiator:
         th_3 = schedule.th_3(self._th_2, self._plaintext_2, credential.encoded)
         prk_4e3m = self._method.prk_4e3m(schedule, self._prk_3e2m, th_3, self._g_y, own, self._identity.seed)
         ead_3 = messages.encode_ead(self._ead_3(th_3) if self._suite.mandatory_items else [])
-        tag = sealed_messages.tag_length(schedule)
-        frame, plaintext_3 = self._signed_3(prk_4e3m, th_3, c_r, ead_3, tag)
-        text: "Any" = plaintext_3[:-tag] if self._memory else bytes(plaintext_3[:-tag])
+        row = SIGNATURES.get(self._suite.signature)
+        randomness = self._random(32 if row is None else row.randomness)
+        frame, plaintext_3, room = sealed_messages.signed_3(
+            schedule, self._method, self._identity, self._by_kid, (prk_4e3m, th_3), c_r,
+            ead_3, randomness, self._memory,
+        )  # fmt: skip
+        text: "Any" = plaintext_3 if self._memory else bytes(plaintext_3)
         th_4 = schedule.th_4(th_3, text, own.encoded)
-        sealed_messages.seal_in_place(
-            schedule, sealed_messages.sealing_3(schedule, self._prk_3e2m, th_3), plaintext_3
-        )
+        sealing_3 = sealed_messages.sealing_3(schedule, self._prk_3e2m, th_3)
+        sealed_messages.seal_in_place(schedule, sealing_3, room)
         sealing_4 = sealed_messages.sealing_4(schedule, prk_4e3m, th_4)
         prk_exporter = schedule.prk_exporter(schedule.prk_out(prk_4e3m, th_4))
         self._sealing_4, self._prk_exporter = sealing_4, prk_exporter
@@ -264,34 +266,6 @@ class Initiator:
         self._send(frame if self._memory else bytes(frame), now)
         self._memory = None
         self.state = states.step(states.INITIATOR, self.state, "accept")
-
-    def _signed_3(
-        self, prk_4e3m: bytes, th_3: bytes, c_r: bytes, ead_3: bytes, tag: int
-    ) -> "tuple[memoryview, memoryview]":
-        """The frame of message_3 before it is sealed, and in it PLAINTEXT_3 with room for the tag."""
-        own = self._identity.credential
-        row = SIGNATURES.get(self._suite.signature)
-        randomness = self._random(32 if row is None else row.randomness)
-        id_cred_i: "Any" = id_cred_in_pieces(own, self._by_kid)
-        before, to_sign = self._memory, (self._schedule, prk_4e3m, th_3)
-        if before is None or row is None:
-            id_cred_i = b"".join([bytes(piece) for piece in id_cred_i])
-            proof = self._method.authenticate_3(*to_sign, id_cred_i, self._identity, ead_3, randomness)
-            fields = encode_id_cred_field(id_cred_i), head_of_bytes(len(proof)), proof
-            return messages.frame_in_place(None, c_r, fields + (ead_3, tag))
-        # Made over message_2, where every part is once: should anything fail, another message_2 has to come.
-        length = row.signature
-        if self._by_kid:
-            id_cred_i = (encode_id_cred_field(id_cred_i[0]),)
-        head = head_of_bytes(length)
-        frame, text = messages.frame_in_place(before, c_r, id_cred_i + (head, length, ead_3, tag))
-        at = sum([len(piece) for piece in id_cred_i])
-        named = id_cred_by_kid(own) if self._by_kid else text[:at]
-        at += len(head)
-        self._method.authenticate_3(
-            *to_sign, named, self._identity, ead_3, randomness, text[at : at + length]
-        )
-        return frame, text
 
     def _ead_3(self, th_3: bytes) -> "list[tuple[int, bytes | None]]":
         items: "list[tuple[int, bytes | None]]" = []

@@ -6,13 +6,20 @@ keeps the bytes to send them again.
 
 from collections import namedtuple
 
+from handfast.core import messages
+from handfast.core.cbor import head_of_bytes
 from handfast.core.cose import enc_structure
+from handfast.core.credentials import encode_id_cred_field, id_cred_by_kid, id_cred_in_pieces
 from handfast.core.hidden import Hidden
-from handfast.core.suites import AEADS
+from handfast.core.suites import AEADS, SIGNATURES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from handfast.core.credentials import Identity
     from handfast.core.key_schedule import KeySchedule
+    from handfast.core.methods import Signatures
 
 
 class Sealing(Hidden, namedtuple("Sealing", ("key", "nonce", "aad"))):
@@ -40,11 +47,6 @@ def seal(schedule: "KeySchedule", sealing: Sealing, plaintext: bytes) -> bytes:
     return schedule.crypto.seal(schedule.suite.aead, sealing.key, sealing.nonce, sealing.aad, plaintext)
 
 
-def tag_length(schedule: "KeySchedule") -> int:
-    """What a ciphertext has more than its plaintext, in bytes."""
-    return int(AEADS[schedule.suite.aead].tag_length)
-
-
 def seal_in_place(schedule: "KeySchedule", sealing: Sealing, text: memoryview) -> None:
     """`text` is a plaintext with room for a tag behind it, and then the ciphertext."""
     crypto, algorithm = schedule.crypto, schedule.suite.aead
@@ -52,7 +54,46 @@ def seal_in_place(schedule: "KeySchedule", sealing: Sealing, text: memoryview) -
     if own is not None:
         own(algorithm, sealing.key, sealing.nonce, sealing.aad, text)
     else:
-        text[:] = seal(schedule, sealing, bytes(text[: -tag_length(schedule)]))
+        tag = AEADS[algorithm].tag_length
+        text[:] = seal(schedule, sealing, bytes(text[:-tag]))
+
+
+def signed_3(
+    schedule: "KeySchedule",
+    method: "Signatures",
+    identity: "Identity",
+    by_kid: bool,
+    to_sign: "tuple[bytes, bytes]",
+    c_r: bytes,
+    ead_3: bytes,
+    randomness: bytes,
+    memory: "memoryview | None",
+) -> "tuple[memoryview, memoryview, memoryview]":
+    """The frame of message_3 before it is sealed, PLAINTEXT_3 in it, and that with room for the tag.
+
+    `to_sign` is (PRK_4e3m, TH_3), `randomness` what the signature scheme takes. With `memory` all of it is
+    made there, where message_2 was, and every part is once: should anything fail, another message_2 has
+    to come. LocalError when the key of `identity` is not for the suite.
+    """
+    own, tag = identity.credential, AEADS[schedule.suite.aead].tag_length
+    row = SIGNATURES.get(schedule.suite.signature)
+    id_cred_i: "Any" = id_cred_in_pieces(own, by_kid)
+    if memory is None or row is None:
+        id_cred_i = b"".join([bytes(piece) for piece in id_cred_i])
+        proof = method.authenticate_3(schedule, *to_sign, id_cred_i, identity, ead_3, randomness)
+        fields = encode_id_cred_field(id_cred_i), head_of_bytes(len(proof)), proof
+        frame, room = messages.frame_in_place(None, c_r, fields + (ead_3, tag))
+        return frame, room[:-tag], room
+    length = row.signature
+    if by_kid:
+        id_cred_i = (encode_id_cred_field(id_cred_i[0]),)
+    head = head_of_bytes(length)
+    frame, room = messages.frame_in_place(memory, c_r, id_cred_i + (head, length, ead_3, tag))
+    at = sum([len(piece) for piece in id_cred_i])
+    named: "Any" = id_cred_by_kid(own) if by_kid else room[:at]
+    at += len(head)
+    method.authenticate_3(schedule, *to_sign, named, identity, ead_3, randomness, room[at : at + length])
+    return frame, room[:-tag], room
 
 
 def open_sealed(schedule: "KeySchedule", sealing: Sealing, ciphertext: bytes) -> bytes:
