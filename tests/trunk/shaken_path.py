@@ -1,7 +1,9 @@
 """A UDP relay between two hubs that loses, repeats, reorders and spoils what it carries, or goes dark."""
 
 import asyncio
+import contextlib
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 
@@ -81,3 +83,14 @@ class ShakenPath:
     def _back(self, data: bytes, addr: Any) -> None:
         if self._caller is not None and not self._near.transport.is_closing():
             self._near.transport.sendto(data, self._caller)
+
+
+@contextlib.asynccontextmanager
+async def shaken(target: int, port: int) -> AsyncIterator[ShakenPath]:
+    """A relay on `port` before the UDP port `target`."""
+    relay = ShakenPath(("127.0.0.1", target))
+    await relay.open(port)
+    try:
+        yield relay
+    finally:
+        relay.close()

@@ -1,14 +1,12 @@
 """Two whole hubs whose trunk goes over QUIC on this machine, and over paths that are bad or go dark."""
 
 import asyncio
-import contextlib
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from shaken_path import ShakenPath
+from shaken_path import shaken
 from two_hubs import arrivals, free_port, running, two_hubs, until, up
 from typer.testing import CliRunner
 
@@ -40,17 +38,6 @@ async def test_readings_cross_in_quic_datagrams(tmp_path: Path) -> None:
 
             await until(crossed)
             assert sorted(await arrivals(vienna)) == sorted(sent)
-
-
-@contextlib.asynccontextmanager
-async def shaken(target: int, port: int) -> AsyncIterator[ShakenPath]:
-    """A relay on `port` before the UDP port `target`."""
-    relay = ShakenPath(("127.0.0.1", target))
-    await relay.open(port)
-    try:
-        yield relay
-    finally:
-        relay.close()
 
 
 @pytest.mark.parametrize("loss", [0.05, 0.2])

@@ -1,0 +1,189 @@
+"""What strangers do at the QUIC port, what it costs, and that another hub still gets in."""
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aioquic.quic.connection import QuicConnection
+from carrier_ends import Called, cross, listening, met
+from two_hubs import free_port, until
+
+from handfast.core.errors import LinkClosed
+from handfast_hub.trunk import quic_port
+from handfast_hub.trunk.quic import Protocol, udp_socket
+from handfast_hub.trunk.quic_connection import Connection, configuration
+from handfast_hub.trunk.quic_port import QuicPort
+
+
+@contextlib.asynccontextmanager
+async def stranger(port: int, **options: Any) -> AsyncIterator[Protocol]:
+    """A QUIC client that gets no further than it wants to."""
+    made = configuration(is_client=True)
+    for name, value in options.items():
+        setattr(made, name, value)
+    protocol = Protocol(Connection(configuration=made), "a stranger")
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: protocol, sock=udp_socket(socket.AF_INET, ("127.0.0.1", 0))
+    )
+    try:
+        protocol.connect(("127.0.0.1", port))
+        yield protocol
+    finally:
+        protocol.close()
+        transport.close()
+
+
+async def still_open(port: int, called: Called) -> None:
+    """Another hub gets in."""
+    async with met(called, "quic", "127.0.0.1", port) as ends:
+        await cross(*ends)
+
+
+async def test_any_bytes_at_the_quic_port_make_no_connection() -> None:
+    port, rng = free_port(), random.Random(5)
+    async with listening("quic", port) as called:
+        quic = called.port
+        assert isinstance(quic, QuicPort)
+        async with stranger(port) as one:
+            await one.wait_connected()
+        # Whole packets of a client, out of context, and with bytes changed.
+        first = QuicConnection(configuration=configuration(is_client=True))
+        first.connect(("127.0.0.1", port), now=0.0)
+        initial = first.datagrams_to_send(now=0.0)[0][0]
+        for number in range(2000):
+            length = rng.choice((0, 1, 20, 100, 1199, 1200, 1400, 9000))
+            data = rng.randbytes(length)
+            if number % 2:
+                # A long header (RFC 9000 section 17.2).
+                data = bytes([0xC0 | rng.randrange(64)]) + data
+            if number % 5 == 0:
+                at = rng.randrange(len(initial))
+                data = initial[:at] + rng.randbytes(1) + initial[at + 1 :]
+            quic.datagram_received(data, ("127.0.0.1", 9))
+        await until(lambda: not quic._ids)
+        assert not quic._by_id
+        await still_open(port, called)
+
+
+async def test_a_caller_who_shows_no_address_of_his_own_gets_a_retry_and_no_memory() -> None:
+    port = free_port()
+    async with listening("quic", port) as called:
+        quic = called.port
+        assert isinstance(quic, QuicPort)
+        for _ in range(100):
+            client = QuicConnection(configuration=configuration(is_client=True))
+            client.connect(("127.0.0.1", port), now=0.0)
+            for data, _ in client.datagrams_to_send(now=0.0):
+                quic.datagram_received(data, ("127.0.0.1", 9))
+        assert not quic._ids
+        await still_open(port, called)
+
+
+async def test_callers_who_never_greet_hold_few_places_and_keep_nobody_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quic_port, "UNGREETED_LIMIT", 4)
+    port = free_port()
+    async with listening("quic", port) as called, contextlib.AsyncExitStack() as stack:
+        quic = called.port
+        assert isinstance(quic, QuicPort)
+        strangers = []
+        for _ in range(12):
+            strangers.append(await stack.enter_async_context(stranger(port)))
+            await strangers[-1].wait_connected()
+            assert len(quic._ungreeted) <= 4
+        # The oldest had to go.
+        await asyncio.wait_for(strangers[0].wait_closed(), 60)
+        await still_open(port, called)
+        assert len(called.refused) >= 8
+
+
+async def test_handshakes_have_a_rate_and_who_comes_too_soon_gets_in_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quic_port, "HANDSHAKES_AT_ONCE", 3)
+    monkeypatch.setattr(quic_port, "HANDSHAKES_PER_SECOND", 0)
+    port = free_port()
+    async with listening("quic", port) as called, contextlib.AsyncExitStack() as stack:
+        quic = called.port
+        assert isinstance(quic, QuicPort)
+        for _ in range(3):
+            await (await stack.enter_async_context(stranger(port))).wait_connected()
+        late = [await stack.enter_async_context(stranger(port)) for _ in range(5)]
+        waiting = [asyncio.ensure_future(one.wait_connected()) for one in late]
+        await until(lambda: all(one.connection._retry_count for one in late))
+        assert len(quic._ids) == 3
+        monkeypatch.setattr(quic_port, "HANDSHAKES_PER_SECOND", 1000)
+        await asyncio.wait_for(asyncio.gather(*waiting), 60)
+
+
+async def test_a_caller_who_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handfast_hub.trunk.quic.GREETING_SECONDS", 0.2)
+    port = free_port()
+    async with listening("quic", port) as called, stranger(port) as one:
+        await one.wait_connected()
+        await asyncio.wait_for(one.wait_closed(), 60)
+        assert isinstance(called.refused[0], LinkClosed)
+
+
+def strange_stream(one: Protocol) -> None:
+    one.connection.send_stream_data(0, b"GET / HTTP/1.1\r\n\r\n" * 4)
+
+
+def other_stream(one: Protocol) -> None:
+    one.connection.send_stream_data(4, b"handfast-trunk-1vienna's")
+
+
+def no_more(one: Protocol) -> None:
+    one.connection.send_stream_data(0, b"handfast", end_stream=True)
+
+
+def given_up(one: Protocol) -> None:
+    one.connection.send_stream_data(0, b"handfast")
+    one.connection.reset_stream(0, 1)
+
+
+@pytest.mark.parametrize("does", [strange_stream, other_stream, no_more, given_up])
+async def test_a_caller_who_speaks_something_else_is_sent_away(does: Callable[[Protocol], None]) -> None:
+    port = free_port()
+    async with listening("quic", port) as called, stranger(port) as one:
+        await one.wait_connected()
+        does(one)
+        one.transmit()
+        await asyncio.wait_for(one.wait_closed(), 60)
+        await still_open(port, called)
+
+
+async def test_a_caller_who_speaks_another_protocol_gets_no_connection() -> None:
+    port = free_port()
+    async with listening("quic", port) as called, stranger(port, alpn_protocols=["h3"]) as one:
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(one.wait_connected(), 60)
+        await still_open(port, called)
+
+
+async def test_a_caller_who_leaves_holes_in_the_stream_costs_little_memory() -> None:
+    port = free_port()
+    async with listening("quic", port) as called, stranger(port) as one:
+        await one.wait_connected()
+        stream = one.connection._get_or_create_stream_for_send(0)
+        sender = stream.sender
+        # Nothing but the last byte that the window allows, and again when it has grown.
+        for _ in range(10):
+            offset = stream.max_stream_data_remote - 1
+            sender._buffer_start = sender._buffer_stop = offset
+            sender._buffer.clear()
+            one.connection.send_stream_data(0, b"x")
+            one.transmit()
+            await asyncio.sleep(0)
+            if one.carrier._error is not None:
+                break
+            await until(lambda: stream.max_stream_data_remote > offset + 1 or one.carrier._error is not None)  # noqa: B023
+        await asyncio.wait_for(one.wait_closed(), 60)
+        assert "too much came out of order" in str(one.carrier._error)
+        await still_open(port, called)
