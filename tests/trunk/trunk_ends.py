@@ -150,3 +150,11 @@ class Joined:
         """Whether both ends use one and the same epoch."""
         first, second = (lane.current for lane in self.ends)
         return bool(first and second and (first.number, first.chain) == (second.number, second.chain))
+
+
+def opened(**values: object) -> Joined:
+    """A lane that is open, for a second."""
+    joined = Joined(**values)  # type: ignore[arg-type]
+    joined.run(1.0)
+    assert joined.same_keys()
+    return joined
