@@ -103,6 +103,37 @@ async def test_callers_who_never_greet_hold_few_places_and_keep_nobody_out(
         assert len(called.refused) >= 8
 
 
+def proven_initial(quic: QuicPort, number: int) -> tuple[bytes, tuple[str, int]]:
+    """The Initial packet of a caller that has had its Retry, and where it comes from."""
+    address, name = ("127.0.0.1", 9), number.to_bytes(8, "big")
+    made = configuration(is_client=True)
+    made.token = quic._retry.create_token(
+        address=address,
+        original_destination_connection_id=name,
+        retry_source_connection_id=name,
+        now=asyncio.get_running_loop().time(),
+    )
+    client = QuicConnection(configuration=made)
+    client._peer_cid.cid = name
+    client.connect(address, now=0.0)
+    return client.datagrams_to_send(now=0.0)[0][0], address
+
+
+async def test_callers_who_come_all_at_once_hold_no_more_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quic_port, "UNGREETED_LIMIT", 4)
+    port = free_port()
+    async with listening("quic", port) as called:
+        quic = called.port
+        assert isinstance(quic, QuicPort)
+        # None of them has gone before the next one is there: nothing here waits.
+        for number in range(12):
+            data, address = proven_initial(quic, number)
+            quic.datagram_received(data, address)
+        assert len(quic._ungreeted) == 4
+        await until(lambda: len(called.refused) == 8)
+        assert len(quic._ungreeted) == 4
+
+
 async def test_handshakes_have_a_rate_and_who_comes_too_soon_gets_in_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -143,8 +143,9 @@ class Link:
         """Take what comes over `carrier` until it ends; LinkError then. `rank` as in paths.py."""
         path = self._paths.add(carrier, rank, time.monotonic())
         strange = [other.carrier for other in self._paths if other.rank is None and not other.carrier.proven]
-        if len(strange) > UNPROVEN_LIMIT:
-            await strange[0].close()
+        # One that was closed a moment ago may still be among them, and is closed again.
+        for oldest in strange[:-UNPROVEN_LIMIT]:
+            await oldest.close()
         if self.epoch(self._beating) is not None:
             self._paths.judge(time.monotonic())
         for lane in self._lanes.values():

@@ -158,7 +158,10 @@ class QuicPort(Port, asyncio.DatagramProtocol):
         self._ids[protocol] = set()
         self._ungreeted[protocol] = None
         if len(self._ungreeted) > UNGREETED_LIMIT:
-            next(iter(self._ungreeted)).close()
+            # It has no place from now on: its task takes a moment to hear of its end.
+            oldest = next(iter(self._ungreeted))
+            del self._ungreeted[oldest]
+            oldest.close()
         task = asyncio.create_task(self._serve(protocol))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
