@@ -20,13 +20,14 @@ MEMORY_LIMIT = 100_000
 class TokenBucket:
     """`rate` tokens a second. Who holds an enrolment token is preferred: served first under load."""
 
-    def __init__(self, rate: float, now: float) -> None:
+    def __init__(self, rate: float, now: float, full: float | None = None) -> None:
+        """`full`: what it holds when nobody has taken any; what BURST_SECONDS bring, when not given."""
         self._rate = rate
-        self._full = rate * BURST_SECONDS
+        self._full = rate * BURST_SECONDS if full is None else full
         self._level = self._full
         self._at = now
 
-    def take(self, now: float, preferred: bool) -> bool:
+    def take(self, now: float, preferred: bool = True) -> bool:
         """Take one token; False when there is none, or when what is left is for the preferred."""
         self._level = min(self._full, self._level + (now - self._at) * self._rate)
         self._at = now

@@ -13,6 +13,7 @@ from carrier_ends import Called, cross, listening, met
 from two_hubs import free_port, until
 
 from handfast.core.errors import LinkClosed
+from handfast_hub.limits import TokenBucket
 from handfast_hub.trunk import quic_port
 from handfast_hub.trunk.quic import Protocol, udp_socket
 from handfast_hub.trunk.quic_connection import Connection, configuration
@@ -149,7 +150,7 @@ async def test_handshakes_have_a_rate_and_who_comes_too_soon_gets_in_later(
         waiting = [asyncio.ensure_future(one.wait_connected()) for one in late]
         await until(lambda: all(one.connection._retry_count for one in late))
         assert len(quic._ids) == 3
-        monkeypatch.setattr(quic_port, "HANDSHAKES_PER_SECOND", 1000)
+        quic._handshakes = TokenBucket(1000, asyncio.get_running_loop().time(), 3)
         await asyncio.wait_for(asyncio.gather(*waiting), 60)
 
 

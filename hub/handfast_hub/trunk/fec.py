@@ -30,6 +30,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from handfast.core.errors import DecodeError, LocalError, UnexpectedMessageError
+from handfast_hub.limits import TokenBucket
 
 SOURCE, REPAIR = 0xF0, 0xF1
 # Above what a datagram holds on any path; a longer frame goes without, or over a stream.
@@ -149,8 +150,7 @@ class Decoder:
     def __init__(self) -> None:
         self._raptorq = _raptorq("Decoder")
         self._groups: dict[int, _Group] = {}
-        self._budget = float(DECODES_AT_ONCE)
-        self._counted_at = -inf
+        self._decodes = TokenBucket(DECODES_PER_SECOND, -inf, DECODES_AT_ONCE)
         # How many frames were recovered, and how many groups did not agree with themselves.
         self.recovered = self.spoilt = 0
 
@@ -224,7 +224,7 @@ class Decoder:
     def _recover(self, group: _Group, now: float) -> list[Frame]:
         symbols, count = group.symbols, group.count
         missing = [index for index in range(count) if index not in symbols]
-        if not missing or len(symbols) < count or len(symbols) == group.failed or not self._affordable(now):
+        if not missing or len(symbols) < count or len(symbols) == group.failed or not self._decodes.take(now):
             return []
         decoder = self._raptorq(count * group.size, group.size)
         data = None
@@ -247,15 +247,6 @@ class Decoder:
         group.recovered.update(missing)
         self.recovered += len(frames)
         return [Frame(frame, Way.RECOVERED) for frame in frames]
-
-    def _affordable(self, now: float) -> bool:
-        earned = max(now - self._counted_at, 0.0) * DECODES_PER_SECOND
-        self._budget = min(self._budget + earned, float(DECODES_AT_ONCE))
-        self._counted_at = now
-        if self._budget < 1.0:
-            return False
-        self._budget -= 1.0
-        return True
 
 
 class Loss:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from handfast.core.errors import Error, LinkClosed
+from handfast_hub.limits import TokenBucket
 from handfast_hub.trunk.carrier import Called, Port
 from handfast_hub.trunk.quic import Protocol, resolve, udp_socket
 from handfast_hub.trunk.quic_connection import ALPN, PACKET, Connection, configuration
@@ -50,8 +51,9 @@ class QuicPort(Port, asyncio.DatagramProtocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.DatagramTransport | None = None
         self._open = True
-        self._budget = float(HANDSHAKES_AT_ONCE)
-        self._counted_at = 0.0
+        self._handshakes = TokenBucket(
+            HANDSHAKES_PER_SECOND, asyncio.get_running_loop().time(), HANDSHAKES_AT_ONCE
+        )
 
     def refuse(self) -> None:
         """Take no more connections."""
@@ -123,7 +125,7 @@ class QuicPort(Port, asyncio.DatagramProtocol):
             )
         except ValueError:
             return
-        if len(self._ids) >= CONNECTIONS_LIMIT or not self._affordable(now):
+        if len(self._ids) >= CONNECTIONS_LIMIT or not self._handshakes.take(now):
             return
         connection = Connection(
             configuration=self._configuration,
@@ -134,15 +136,6 @@ class QuicPort(Port, asyncio.DatagramProtocol):
         self._issued(protocol, header.destination_cid)
         self._issued(protocol, connection.host_cid)
         protocol.datagram_received(data, addr)
-
-    def _affordable(self, now: float) -> bool:
-        earned = (now - self._counted_at) * HANDSHAKES_PER_SECOND
-        self._budget = min(self._budget + earned, float(HANDSHAKES_AT_ONCE))
-        self._counted_at = now
-        if self._budget < 1.0:
-            return False
-        self._budget -= 1.0
-        return True
 
     # Its connections --------------------------------------------------------------------------
 

@@ -29,16 +29,16 @@ class Bridge(_Section):
     quic_port: int = Field(default=0, ge=0, le=65535)
     """Its UDP port for QUIC; 0 listens nowhere."""
 
+    used_keys: Path = Path("used_keys.sqlite")
+    """Where this hub remembers every QKD key that it ever took, by salted hashes, to refuse it when it comes
+    again."""
+
     @field_validator("host")
     @classmethod
     def _host(cls, value: str) -> str:
         if not _can_be_asked_for(value):
             raise ValueError("expected the name or the number of a machine")
         return value
-
-    used_keys: Path = Path("used_keys.sqlite")
-    """Where this hub remembers every QKD key that it ever took, by salted hashes, to refuse it when it comes
-    again."""
 
 
 class Trunk(_Section):

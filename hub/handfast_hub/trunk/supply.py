@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from statistics import linear_regression
 from typing import Literal, NamedTuple, Protocol
 
 # Seconds of the past that a forecast looks at.
@@ -113,10 +114,7 @@ class Supply:
         first, last = self._looks[0][0], self._looks[-1][0]
         if last <= first:
             return None
-        mean_at = sum(at for at, _ in self._looks) / len(self._looks)
-        mean = sum(stored for _, stored in self._looks) / len(self._looks)
-        spread = sum((at - mean_at) ** 2 for at, _ in self._looks)
-        slope = sum((at - mean_at) * (stored - mean) for at, stored in self._looks) / spread
+        slope = linear_regression(*zip(*self._looks, strict=True)).slope
         return slope + sum(first < at <= last for at in self._taken) / (last - first)
 
     def _forget(self, now: float) -> None:
