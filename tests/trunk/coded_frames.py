@@ -2,7 +2,7 @@
 
 import random
 
-from handfast_hub.trunk.fec import Decoder, Encoder, Way
+from handfast_hub.trunk.fec import Decoder, Encoder
 
 
 def frames_of(count: int, seed: int = 1, longest: int = 300) -> list[bytes]:
@@ -18,12 +18,7 @@ def coded(frames: list[bytes], sources: int = 8, repairs: int = 2) -> list[bytes
 
 
 def received(decoder: Decoder, datagrams: list[bytes], now: float = 0.0) -> list[bytes]:
-    return [
-        frame.data
-        for datagram in datagrams
-        for frame in decoder.receive(datagram, now)
-        if frame.way is not Way.LATE
-    ]
+    return [frame for datagram in datagrams for frame in decoder.receive(datagram, now)]
 
 
 def header(kind: int, group: int, index: int) -> bytes:

@@ -17,12 +17,10 @@ from handfast_hub.trunk.fec import (
     SOURCE,
     Decoder,
     Encoder,
-    Frame,
-    Loss,
-    Way,
     is_coded,
 )
 from handfast_hub.trunk.lane import lane_of
+from handfast_hub.trunk.loss import Loss
 from handfast_hub.trunk.policy import CLASSES
 
 
@@ -72,13 +70,14 @@ def test_a_group_that_does_not_fill_gets_its_repairs_after_a_short_time() -> Non
     assert received(decoder, other) == [b"alone", b"but for this"]
 
 
-def test_a_recovered_frame_says_that_it_was_lost() -> None:
+def test_a_recovered_frame_comes_last_and_not_again_when_it_is_late() -> None:
     frames = frames_of(8)
-    came = [frame for datagram in coded(frames)[1:] for frame in Decoder().receive(datagram, 0.0)]
-    assert came == [Frame(frame, Way.DIRECT) for frame in frames[1:]]
+    datagrams = coded(frames)
+    assert received(Decoder(), datagrams[1:8]) == frames[1:]
     decoder = Decoder()
-    came = [frame for datagram in coded(frames)[1:] for frame in decoder.receive(datagram, 0.0)]
-    assert came[-1] == Frame(frames[0], Way.RECOVERED)
+    came = received(decoder, datagrams[1:])
+    assert came == [*frames[1:], frames[0]]
+    assert received(decoder, datagrams[:1]) == []
 
 
 @settings(max_examples=150, deadline=None)
@@ -143,11 +142,13 @@ def test_over_a_lossy_carrier_most_of_what_is_lost_comes_back(loss: float) -> No
                 on_their_way.append((now + rng.uniform(0.01, 0.03), datagram))
         on_their_way.sort()
         while on_their_way and on_their_way[0][0] <= now:
-            for frame in decoder.receive(on_their_way.pop(0)[1], now):
-                number = int.from_bytes(frame.data[:4], "big")
-                assert (number in came) == (frame.way is Way.LATE)
+            datagram = on_their_way.pop(0)[1]
+            if datagram[0] == SOURCE:
+                meter.count(int.from_bytes(datagram[6:10], "big"))
+            for frame in decoder.receive(datagram, now):
+                number = int.from_bytes(frame[:4], "big")
+                assert number not in came
                 came.add(number)
-                meter.count(number, frame.way)
     missing = sum(number not in came for number in range(sent - 100))
     assert lost > 0.8 * loss * sent
     # Three or more of ten have to be lost: 1.2 % of groups at 5 %, 0.01 % at 1 %.

@@ -15,7 +15,8 @@ key_source  the keys of one trunk, out of its KME; reserve holds some ahead, sup
 carrier     what every carrier of frames does: tcp, and quic with quic_connection and quic_port
 paths       which of several carriers is used
 bfd         does a carrier still carry (RFC 5880), sans-IO; bfd_packet is its control packet
-fec         repairs for lost datagrams, and a loss meter, sans-IO
+fec         repairs for lost datagrams, sans-IO
+loss        the loss meter, sans-IO
 link        one trunk: lanes over carriers, fed with keys
 tasks       what goes on beside: nothing of it ends without a word
 bridge      readings and commands over a link, each exactly once, in bridge_messages

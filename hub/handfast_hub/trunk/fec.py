@@ -3,7 +3,6 @@
     encoder.add(frame, now)         the datagrams to send: the frame at once, repairs when its group is full
     encoder.timer(), handle_timer   repairs for a group that does not fill
     decoder.receive(datagram, now)  the frames that came, and those that could be recovered
-    loss.count(number, way)         measures the loss; `loss.high` says whether repairs are worth their price
 
     source   0xF0 | group (4) | index (1) | frame
     repair   0xF1 | group (4) | index (1) | sources in the group (1) | shard
@@ -24,10 +23,9 @@ decoding may take.
 
 import struct
 from collections.abc import Callable
-from enum import Enum
 from importlib import import_module
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from handfast.core.errors import DecodeError, LocalError, UnexpectedMessageError
 from handfast_hub.limits import TokenBucket
@@ -57,21 +55,6 @@ _LAST_GROUP = 2**32
 def is_coded(datagram: bytes) -> bool:
     """Whether a datagram is one of this module, and no plain frame."""
     return datagram[:1] in (b"\xf0", b"\xf1")
-
-
-class Way(Enum):
-    """How a frame came: by itself, by recovery, or by itself after its recovery."""
-
-    DIRECT = "direct"
-    RECOVERED = "recovered"
-    LATE = "late"
-
-
-class Frame(NamedTuple):
-    """A frame that came out. A `LATE` one was given out before; it is here for the meter alone."""
-
-    data: bytes
-    way: Way
 
 
 class Encoder:
@@ -132,7 +115,7 @@ class Encoder:
 class _Group:
     """What came of one group."""
 
-    __slots__ = ("count", "failed", "recovered", "size", "spoilt", "symbols")
+    __slots__ = ("count", "failed", "size", "spoilt", "symbols")
 
     def __init__(self) -> None:
         # Sources as frames until the size of a shard is known, repairs as shards.
@@ -140,7 +123,6 @@ class _Group:
         self.count = self.size = 0
         # With how many symbols decoding was tried in vain.
         self.failed = 0
-        self.recovered: set[int] = set()
         self.spoilt = False
 
 
@@ -154,7 +136,7 @@ class Decoder:
         # How many frames were recovered, and how many groups did not agree with themselves.
         self.recovered = self.spoilt = 0
 
-    def receive(self, datagram: bytes, now: float) -> list[Frame]:
+    def receive(self, datagram: bytes, now: float) -> list[bytes]:
         """The frames that this datagram brings; none when it is repeated, or a repair that nobody needs.
 
         DecodeError for what is no coded datagram. UnexpectedMessageError for a repair that contradicts
@@ -170,24 +152,22 @@ class Decoder:
             return self._repair(number, index, body[0], body[1:], now)
         raise DecodeError("a coded datagram begins with F0 or F1")
 
-    def _source(self, number: int, index: int, frame: bytes, now: float) -> list[Frame]:
+    def _source(self, number: int, index: int, frame: bytes, now: float) -> list[bytes]:
         if index >= MOST_SOURCES or len(frame) > LONGEST_FRAME:
             raise DecodeError("a coded source is one of 32 and has at most 2,046 bytes")
         group = self._named(number)
         known = group.symbols.get(index)
         if known == frame:
-            late = index in group.recovered
-            group.recovered.discard(index)
-            return [Frame(frame, Way.LATE)] if late else []
-        frames = [Frame(frame, Way.DIRECT)]
+            # It is repeated, or was recovered before.
+            return []
         if known is not None or (group.count and not _fits(group, index, frame)):
             # One of the two is forged. Both may be tried, by who can tell: the lane.
             self._spoil(group)
-            return frames
+            return [frame]
         group.symbols[index] = frame
-        return frames + self._recover(group, now)
+        return [frame, *self._recover(group, now)]
 
-    def _repair(self, number: int, index: int, count: int, shard: bytes, now: float) -> list[Frame]:
+    def _repair(self, number: int, index: int, count: int, shard: bytes, now: float) -> list[bytes]:
         size = len(shard)
         if not 0 < count <= MOST_SOURCES or not count <= index < count + MOST_REPAIRS:
             raise DecodeError("a coded repair stands behind 1 to 32 sources and is one of 16")
@@ -221,7 +201,7 @@ class Decoder:
             group.spoilt = True
             group.symbols.clear()
 
-    def _recover(self, group: _Group, now: float) -> list[Frame]:
+    def _recover(self, group: _Group, now: float) -> list[bytes]:
         symbols, count = group.symbols, group.count
         missing = [index for index in range(count) if index not in symbols]
         if not missing or len(symbols) < count or len(symbols) == group.failed or not self._decodes.take(now):
@@ -244,72 +224,8 @@ class Decoder:
                 return []
             frames.append(frame)
         symbols.update(zip(missing, frames, strict=True))
-        group.recovered.update(missing)
         self.recovered += len(frames)
-        return [Frame(frame, Way.RECOVERED) for frame in frames]
-
-
-class Loss:
-    """How much of what was numbered is lost, and whether that is worth repairs.
-
-    A moving average with a weight of 1/1,000 for each number. `high` begins above 0.5 % and ends below 0.1 %,
-    so that it does not flutter. A number counts as lost when 64 later ones were reached without it.
-    """
-
-    ON, OFF = 0.005, 0.001
-    _WEIGHT = 0.001
-    _WINDOW = 64
-
-    def __init__(self) -> None:
-        self.rate = 0.0
-        self.high = False
-        self._highest: int | None = None
-        # The newest number is bit 0. `_pending` numbers stand in the window and are not counted yet.
-        self._seen = self._recovered = self._pending = 0
-
-    def restart(self) -> None:
-        """The numbers begin anew, with a new epoch; the rate stays."""
-        self._settle(self._pending)
-        self._highest = None
-        self._seen = self._recovered = 0
-
-    def count(self, number: int, way: Way = Way.DIRECT) -> None:
-        """A record came, with its number and its way. It has to be **authentic**, unless it was late.
-
-        A recovered number is a lost one, until it comes late; a late one counts for nothing else.
-        """
-        # What came before we listened is not lost.
-        ahead = 1 if self._highest is None else number - self._highest
-        if ahead > 0 and way is not Way.LATE:
-            self._advance(ahead)
-            self._highest, ahead = number, 0
-        if not -self._pending < ahead <= 0:
-            return
-        bit = 1 << -ahead
-        if way is Way.RECOVERED:
-            self._recovered |= bit
-        elif way is Way.DIRECT or self._recovered & bit:
-            self._seen |= bit
-
-    def _advance(self, ahead: int) -> None:
-        entering = min(ahead, self._WINDOW)
-        self._settle(self._pending + entering - self._WINDOW)
-        self._pending += entering
-        # Numbers that went through the window without ever being in it.
-        self._count(1.0, ahead - entering)
-        mask = (1 << self._WINDOW) - 1
-        self._seen = self._seen << entering & mask
-        self._recovered = self._recovered << entering & mask
-
-    def _settle(self, numbers: int) -> None:
-        """Count the oldest `numbers` of the window."""
-        for _ in range(numbers):
-            self._pending -= 1
-            self._count(0.0 if self._seen >> self._pending & 1 else 1.0, 1)
-
-    def _count(self, lost: float, numbers: int) -> None:
-        self.rate = lost + (self.rate - lost) * (1.0 - self._WEIGHT) ** numbers
-        self.high = self.rate >= self.OFF if self.high else self.rate > self.ON
+        return frames
 
 
 def _shard_size(longest: int) -> int:

@@ -34,7 +34,7 @@ from handfast_hub.trunk.carrier import (
     encode_greeting,
     in_stream,
 )
-from handfast_hub.trunk.fec import PATIENCE, Decoder, Encoder, Way, is_coded
+from handfast_hub.trunk.fec import PATIENCE, Decoder, Encoder, is_coded
 from handfast_hub.trunk.lane import is_control, is_opening
 from handfast_hub.trunk.quic_connection import GAP_PROVEN, LARGEST_DATAGRAM, Connection, configuration
 
@@ -147,8 +147,7 @@ class QuicCarrier(Carrier):
             self._decoder = self._decoder or Decoder()
             with contextlib.suppress(PeerError):
                 for frame in self._decoder.receive(data, time.monotonic()):
-                    if frame.way is not Way.LATE:
-                        self._put(frame.data)
+                    self._put(frame)
 
     def take_stream(self, data: bytes) -> None:
         """The next bytes of the stream came."""

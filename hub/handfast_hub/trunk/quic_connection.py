@@ -14,7 +14,7 @@ from aioquic.quic.connection import NetworkAddress, QuicConnection
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 
-from handfast_hub.trunk.fec import Loss
+from handfast_hub.trunk.loss import Loss
 
 ALPN = "handfast-trunk-1"
 # A UDP payload of 1,200 bytes passes every path that may carry QUIC at all (RFC 9000 section 14).
