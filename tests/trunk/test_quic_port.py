@@ -21,6 +21,15 @@ from handfast_hub.trunk.quic_port import QuicPort
 
 
 @contextlib.asynccontextmanager
+async def quic_listening() -> AsyncIterator[tuple[int, Called, QuicPort]]:
+    """A QUIC port: its number, what came in there, and the port itself."""
+    port = free_port()
+    async with listening("quic", port) as called:
+        assert isinstance(called.port, QuicPort)
+        yield port, called, called.port
+
+
+@contextlib.asynccontextmanager
 async def stranger(port: int, **options: Any) -> AsyncIterator[Protocol]:
     """A QUIC client that gets no further than it wants to."""
     made = configuration(is_client=True)
@@ -46,10 +55,8 @@ async def still_open(port: int, called: Called) -> None:
 
 
 async def test_any_bytes_at_the_quic_port_make_no_connection() -> None:
-    port, rng = free_port(), random.Random(5)
-    async with listening("quic", port) as called:
-        quic = called.port
-        assert isinstance(quic, QuicPort)
+    rng = random.Random(5)
+    async with quic_listening() as (port, called, quic):
         async with stranger(port) as one:
             await one.wait_connected()
         # Whole packets of a client, out of context, and with bytes changed.
@@ -72,10 +79,7 @@ async def test_any_bytes_at_the_quic_port_make_no_connection() -> None:
 
 
 async def test_a_caller_who_shows_no_address_of_his_own_gets_a_retry_and_no_memory() -> None:
-    port = free_port()
-    async with listening("quic", port) as called:
-        quic = called.port
-        assert isinstance(quic, QuicPort)
+    async with quic_listening() as (port, called, quic):
         for _ in range(100):
             client = QuicConnection(configuration=configuration(is_client=True))
             client.connect(("127.0.0.1", port), now=0.0)
@@ -89,10 +93,7 @@ async def test_callers_who_never_greet_hold_few_places_and_keep_nobody_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(quic_port, "UNGREETED_LIMIT", 4)
-    port = free_port()
-    async with listening("quic", port) as called, contextlib.AsyncExitStack() as stack:
-        quic = called.port
-        assert isinstance(quic, QuicPort)
+    async with quic_listening() as (port, called, quic), contextlib.AsyncExitStack() as stack:
         strangers = []
         for _ in range(12):
             strangers.append(await stack.enter_async_context(stranger(port)))
@@ -122,10 +123,7 @@ def proven_initial(quic: QuicPort, number: int) -> tuple[bytes, tuple[str, int]]
 
 async def test_callers_who_come_all_at_once_hold_no_more_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quic_port, "UNGREETED_LIMIT", 4)
-    port = free_port()
-    async with listening("quic", port) as called:
-        quic = called.port
-        assert isinstance(quic, QuicPort)
+    async with quic_listening() as (_, called, quic):
         # None of them has gone before the next one is there: nothing here waits.
         for number in range(12):
             data, address = proven_initial(quic, number)
@@ -140,10 +138,7 @@ async def test_handshakes_have_a_rate_and_who_comes_too_soon_gets_in_later(
 ) -> None:
     monkeypatch.setattr(quic_port, "HANDSHAKES_AT_ONCE", 3)
     monkeypatch.setattr(quic_port, "HANDSHAKES_PER_SECOND", 0)
-    port = free_port()
-    async with listening("quic", port) as called, contextlib.AsyncExitStack() as stack:
-        quic = called.port
-        assert isinstance(quic, QuicPort)
+    async with quic_listening() as (port, _, quic), contextlib.AsyncExitStack() as stack:
         for _ in range(3):
             await (await stack.enter_async_context(stranger(port))).wait_connected()
         late = [await stack.enter_async_context(stranger(port)) for _ in range(5)]
@@ -156,8 +151,7 @@ async def test_handshakes_have_a_rate_and_who_comes_too_soon_gets_in_later(
 
 async def test_a_caller_who_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("handfast_hub.trunk.quic.GREETING_SECONDS", 0.2)
-    port = free_port()
-    async with listening("quic", port) as called, stranger(port) as one:
+    async with quic_listening() as (port, called, _), stranger(port) as one:
         await one.wait_connected()
         await asyncio.wait_for(one.wait_closed(), 60)
         assert isinstance(called.refused[0], LinkClosed)
@@ -182,8 +176,7 @@ def given_up(one: Protocol) -> None:
 
 @pytest.mark.parametrize("does", [strange_stream, other_stream, no_more, given_up])
 async def test_a_caller_who_speaks_something_else_is_sent_away(does: Callable[[Protocol], None]) -> None:
-    port = free_port()
-    async with listening("quic", port) as called, stranger(port) as one:
+    async with quic_listening() as (port, called, _), stranger(port) as one:
         await one.wait_connected()
         does(one)
         one.transmit()
@@ -192,16 +185,14 @@ async def test_a_caller_who_speaks_something_else_is_sent_away(does: Callable[[P
 
 
 async def test_a_caller_who_speaks_another_protocol_gets_no_connection() -> None:
-    port = free_port()
-    async with listening("quic", port) as called, stranger(port, alpn_protocols=["h3"]) as one:
+    async with quic_listening() as (port, called, _), stranger(port, alpn_protocols=["h3"]) as one:
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(one.wait_connected(), 60)
         await still_open(port, called)
 
 
 async def test_a_caller_who_leaves_holes_in_the_stream_costs_little_memory() -> None:
-    port = free_port()
-    async with listening("quic", port) as called, stranger(port) as one:
+    async with quic_listening() as (port, called, _), stranger(port) as one:
         await one.wait_connected()
         stream = one.connection._get_or_create_stream_for_send(0)
         sender = stream.sender
