@@ -118,6 +118,17 @@ async def ready(kme: KmeClient, peer: str, least: int = 1, ways: int = 1) -> Non
     await until(enough)
 
 
+def _client(network: Network, folder: Path, sae: str, **more: Any) -> KmeClient:
+    return client(network, sae, folder / sae, **more)
+
+
+@contextlib.asynccontextmanager
+async def clients(network: Network, folder: Path, *saes: str) -> AsyncIterator[list[KmeClient]]:
+    """The client of each of `saes`, each with a memory of its own in `folder`."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(_client(network, folder, sae)) for sae in saes]
+
+
 class World:
     """KMEs in this process, their stores filled by hand."""
 
@@ -132,10 +143,6 @@ class World:
 
     def cells(self, link: str) -> list[int]:
         return [kme.store.count(link) for kme in self.kmes.values() if link in kme.links]
-
-
-def _client(network: Network, folder: Path, sae: str, **more: Any) -> KmeClient:
-    return client(network, sae, folder / sae, **more)
 
 
 @contextlib.asynccontextmanager

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from installation import client, until
-from relays import asked, fill, kmes, network_of, ready
+from installation import until
+from relays import asked, clients, fill, kmes, network_of, ready
 
 from handfast_hub.trunk.kme_answers import Key, KeysUnavailable
 from handfast_kme.budgets import OTHERS, Budget
@@ -62,11 +62,11 @@ async def test_a_greedy_sae_starves_no_other_at_either_end(tmp_path: Path) -> No
     network, file = network_of(tmp_path, ("ab",), ("ab",), more=GREEDY)
     fill(network, 90)
     with kmes(network, file):
-        async with (
-            client(network, "greedy-a", tmp_path / "ga") as greedy,
-            client(network, "greedy-b", tmp_path / "gb") as accomplice,
-            client(network, "sae-a", tmp_path / "a") as modest,
-            client(network, "sae-b", tmp_path / "b") as other,
+        async with clients(network, tmp_path, "greedy-a", "greedy-b", "sae-a", "sae-b") as (
+            greedy,
+            accomplice,
+            modest,
+            other,
         ):
             await ready(greedy, "greedy-b")
             await ready(accomplice, "greedy-a")
@@ -92,11 +92,7 @@ async def test_a_greedy_relayed_pair_does_not_starve_the_ends_of_a_link_on_its_w
     )
     fill(network, 80)
     with kmes(network, file):
-        async with (
-            client(network, "sae-a", tmp_path / "a") as greedy,
-            client(network, "sae-b", tmp_path / "b") as modest,
-            client(network, "sae-c", tmp_path / "c") as other,
-        ):
+        async with clients(network, tmp_path, "sae-a", "sae-b", "sae-c") as (greedy, modest, other):
             await ready(greedy, "sae-c")
             assert await until(lambda: asked(greedy, "sae-c", number=9))
             # The relay keeps three quarters of its second link for its own SAE.

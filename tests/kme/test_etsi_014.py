@@ -6,98 +6,17 @@ The store is filled by hand: these tests are about the API. The KMEs and their c
 import asyncio
 import base64
 import json
-import os
-import ssl
 import uuid
-from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
-from installation import installed, running, until
+from etsi_014_site import Site, error
 
 from handfast_kme.alarms import Level
-from handfast_kme.certificates import client_tls
-from handfast_kme.installed import Folder
 
 SIZE = 256
 
-
-class Sae:
-    """An SAE with nothing but a TLS library."""
-
-    def __init__(self, network: Any, name: str, node: str | None = None) -> None:
-        consumer = network.named("consumer", name)
-        kme = network.named("node", node or consumer.node)
-        self.base = f"https://{kme.address}:{kme.port}/api/v1/keys"
-        context = client_tls(Folder(network.group.folder).consumer(name), "sae")
-        self.http = httpx.AsyncClient(verify=context, trust_env=False, timeout=30)
-
-    async def get(self, path: str, **more: Any) -> httpx.Response:
-        return await self.http.get(f"{self.base}/{path}", **more)
-
-    async def post(self, path: str, body: Any) -> httpx.Response:
-        return await self.http.post(f"{self.base}/{path}", json=body)
-
-
-class Site:
-    def __init__(self, network: Any, kmes: dict[str, Any]) -> None:
-        self.network, self.kmes = network, kmes
-        self.master, self.slave = Sae(network, "hub-berlin"), Sae(network, "hub-vienna")
-        self.second, self.stranger = Sae(network, "second-vienna"), Sae(network, "stranger")
-        self.blocks = 0
-
-    def fill(self, keys: int) -> None:
-        """The same cells at both ends, as a block would have left them."""
-        self.blocks += 1
-        key = os.urandom(32 * keys)
-        for kme in self.kmes.values():
-            kme.store.add_block("fibre", self.blocks, key, {})
-
-    def empty(self) -> None:
-        for kme in self.kmes.values():
-            kme.store.void("fibre", 0)
-            kme.links["fibre"].watch.level = Level.CLEAR
-
-
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    network, _ = installed(tmp_path_factory.mktemp("site"))
-    async with running(network, line=False) as kmes:
-        made = Site(network, kmes)
-
-        async def connected() -> bool:
-            return all(kme.links["fibre"].control is not None for kme in kmes.values())
-
-        await until(connected)
-        yield made
-        for sae in (made.master, made.slave, made.second, made.stranger):
-            await sae.http.aclose()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def site(installation: Site) -> Site:
-    """64 keys in store, none on its way, no alarm."""
-    installation.empty()
-    installation.fill(64)
-    return installation
-
-
-def error(response: httpx.Response, status: int, message: str = "") -> dict[str, Any]:
-    """The Error data format (clause 6.5): message, and details as an array of objects."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"].startswith("application/json")
-    body: dict[str, Any] = response.json()
-    assert isinstance(body["message"], str)
-    assert body["message"]
-    assert all(isinstance(entry, dict) for entry in body.get("details", []))
-    if message:
-        assert body["message"] == message
-    return body
 
 
 async def test_status_has_every_field_of_clause_6_1(site: Site) -> None:
@@ -199,154 +118,13 @@ async def test_each_additional_slave_gets_the_key_once(site: Site) -> None:
         error(await sae.post("hub-berlin/dec_keys", ids), 400)
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ({"size": 257}, "size shall be a multiple of 8"),
-        ({"extension_mandatory": [{"acme_x": 1}]}, "not all extension_mandatory parameters are supported"),
-        (
-            {"extension_mandatory": [{"handfast_max_qber_percent": 0}]},
-            "not all extension_mandatory request options could be met",
-        ),
-        ({"extension_mandatory": [{"handfast_max_qber_percent": 10**400}]}, ""),
-        ({"extension_mandatory": [{"handfast_max_qber_percent": -1}]}, ""),
-        ({"size": 32}, ""),
-        ({"size": 65544}, ""),
-        ({"number": 0}, ""),
-        ({"number": 129}, ""),
-        ({"number": "1"}, ""),
-        ({"number": 1.5}, ""),
-        ({"number": True}, ""),
-        ({"number": None}, ""),
-        ({"additional_slave_SAE_IDs": "second-vienna"}, ""),
-        ({"additional_slave_SAE_IDs": ["nobody"]}, ""),
-        ({"additional_slave_SAE_IDs": ["second-vienna", "second-vienna"]}, ""),
-        ({"additional_slave_SAE_IDs": ["hub-vienna"]}, ""),
-        ({"extension_mandatory": {"acme_x": 1}}, ""),
-        ({"extension_optional": [1]}, ""),
-        ({"key_size": 256}, ""),
-        ([], ""),
-        ("text", ""),
-    ],
-)
-async def test_a_bad_key_request_is_400(site: Site, body: Any, message: str) -> None:
-    error(await site.master.post("hub-vienna/enc_keys", body), 400, message)
-    assert (await site.master.get("hub-vienna/status")).json()["stored_key_count"] == 64
-
-
 async def test_optional_extensions_that_are_unknown_are_ignored(site: Site) -> None:
     response = await site.master.post("hub-vienna/enc_keys", {"extension_optional": [{"acme_x": 1}]})
     assert len(response.json()["keys"]) == 1
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"key_IDs": []},
-        {"key_IDs": ["550e8400-e29b-41d4-a716-446655440000"]},
-        {"key_IDs": [{"key_ID": "nonsense"}]},
-        {"key_IDs": [{"key_ID": 5}]},
-        {"key_IDs": [{}]},
-        {"key_IDs": [{"key_ID": "550e8400-e29b-41d4-a716-446655440000"}] * 2},
-        {"key_IDs": [{"key_ID": "550e8400-e29b-41d4-a716-446655440000", "other": 1}]},
-        {"key_IDs": [{"key_ID": "550e8400-e29b-41d4-a716-446655440000", "key_ID_extension": 1}]},
-        {"keys": []},
-    ],
-)
-async def test_bad_key_ids_are_400(site: Site, body: Any) -> None:
-    error(await site.slave.post("hub-berlin/dec_keys", body), 400)
-
-
-@pytest.mark.parametrize(
-    ("verb", "path", "more"),
-    [
-        ("GET", "hub-vienna/enc_keys?number=1&number=2", {}),
-        ("GET", "hub-vienna/enc_keys?additional_slave_SAE_IDs=x", {}),
-        ("GET", "hub-vienna/enc_keys?size=+256", {}),
-        ("GET", "hub-vienna/enc_keys", {"content": b"{}"}),
-        ("GET", "hub-vienna/dec_keys", {}),
-        ("GET", "hub-vienna/dec_keys?key_ID=550e8400-e29b-41d4-a716-446655440000&key_ID=x", {}),
-        ("POST", "hub-vienna/status", {"json": {}}),
-        ("PUT", "hub-vienna/enc_keys", {"json": {}}),
-        ("HEAD", "hub-vienna/status", {}),
-        ("POST", "hub-vienna/enc_keys", {"content": b"{}"}),
-        ("POST", "hub-vienna/enc_keys?number=2", {"json": {}}),
-        (
-            "POST",
-            "hub-vienna/enc_keys",
-            {"content": b"\xff{}", "headers": {"Content-Type": "application/json"}},
-        ),
-        (
-            "POST",
-            "hub-vienna/enc_keys",
-            {"content": b'{"size":256,"size":512}', "headers": {"Content-Type": "application/json"}},
-        ),
-        (
-            "POST",
-            "hub-vienna/enc_keys",
-            {"content": b"[" * 50000, "headers": {"Content-Type": "application/json"}},
-        ),
-        (
-            "POST",
-            "hub-vienna/enc_keys",
-            {"content": b" " * 70000, "headers": {"Content-Type": "application/json"}},
-        ),
-        ("GET", "hub-vienna/keys", {}),
-        ("GET", "nobody/status", {}),
-        ("GET", "hub-berlin/status", {}),
-        ("GET", "..%2f..%2fetc/status", {}),
-    ],
-)
-async def test_what_is_no_request_of_the_standard_is_400(
-    site: Site, verb: str, path: str, more: dict[str, Any]
-) -> None:
-    response = await site.master.http.request(verb, f"{site.master.base}/{path}", **more)
-    if verb == "HEAD":
-        assert response.status_code == 400
-        return
-    error(response, 400)
-
-
 async def test_sae_ids_in_urls_are_url_encoded(site: Site) -> None:
     assert (await site.master.get("hub%2Dvienna/status")).status_code == 200
-
-
-async def test_an_sae_of_another_kme_is_401(site: Site) -> None:
-    there = Sae(site.network, "hub-vienna", "berlin")
-    error(await there.get("hub-vienna/status"), 401)
-    await there.http.aclose()
-
-
-async def test_identity_never_comes_from_a_header(site: Site) -> None:
-    for name in (
-        "X-SAE-ID",
-        "X-SSL-Client-S-DN",
-        "X-Client-Cert",
-        "SSL_CLIENT_CERT",
-        "X-Forwarded-Client-Cert",
-    ):
-        response = await site.stranger.get("hub-vienna/status", headers={name: "CN=hub-berlin,O=test"})
-        error(response, 400)
-
-
-async def test_without_a_client_certificate_there_is_no_answer(site: Site) -> None:
-    ca = Folder(site.network.group.folder).authority / "ca.pem"
-    context = ssl.create_default_context(cafile=str(ca))
-    async with httpx.AsyncClient(verify=context, trust_env=False) as http:
-        with pytest.raises(httpx.HTTPError):
-            await http.get(f"{site.master.base}/hub-vienna/status")
-
-
-async def test_tls_1_1_is_refused(site: Site) -> None:
-    context = client_tls(Folder(site.network.group.folder).consumer("hub-berlin"), "sae")
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
-    async with httpx.AsyncClient(verify=context, trust_env=False) as http:
-        with pytest.raises(httpx.ConnectError):
-            await http.get(f"{site.master.base}/hub-vienna/status")
 
 
 async def test_starvation_is_503_and_says_so(site: Site) -> None:

@@ -1,120 +1,22 @@
 """The hub's client against KMEs that misbehave, each in one way: real TLS, wrong answers."""
 
-import asyncio
 import base64
-import datetime as dt
 import json
-import os
-import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from misbehaving_kme import answer, new_key, one_sentence
 
 from handfast.core.errors import Error, LocalError, ReplayError
-from handfast_hub.trunk.kme import KmeClient
 from handfast_hub.trunk.kme_answers import (
     KeyLost,
     KeyNotFound,
     KeysUnavailable,
     KmeAnswerError,
     KmeRefused,
-    KmeUnreachable,
 )
-from handfast_hub.trunk.used_keys import UsedKeys
-from handfast_kme import certificates
-from handfast_kme.certificates import Authority, server_tls
-
-Answer = tuple[int, bytes, dict[str, str]] | None
-SUBJECT = "CN=kme-berlin,O=test"
-
-
-def new_key(size: int = 256, **more: Any) -> dict[str, Any]:
-    return {"key_ID": str(uuid.uuid4()), "key": base64.b64encode(os.urandom(size // 8)).decode(), **more}
-
-
-def answer(body: Any, status: int = 200, **headers: str) -> Answer:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return status, content, {name.replace("_", "-"): value for name, value in headers.items()}
-
-
-class Misbehaving:
-    """An HTTPS server that gives the next answer of a list, the last one again and again; None hangs up."""
-
-    def __init__(self, folder: Path, answers: list[Answer]) -> None:
-        self.folder, self.answers = folder, answers
-        self.requests: list[tuple[str, str, bytes]] = []
-
-    async def start(self, subject: str = SUBJECT, context: ssl.SSLContext | None = None) -> None:
-        authority = Authority.create(self.folder / "ca", "test", 30)
-        authority.issue(self.folder / "kme", "kme", subject, 30, "127.0.0.1")
-        authority.issue(self.folder / "sae", "sae", "CN=hub-berlin,O=test", 30)
-        tls = context or server_tls(self.folder / "kme", "kme")
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    def client(self, **more: Any) -> KmeClient:
-        sae = self.folder / "sae"
-        wanted = {
-            "kme_id": "kme-berlin",
-            "ca": sae / "ca.pem",
-            "certificate": sae / "sae.pem",
-            "key": sae / "sae.key",
-            "used": UsedKeys(self.folder / "used"),
-            "timeout": 20.0,
-            "sleep": self._no_sleep,
-            **more,
-        }
-        return KmeClient(f"https://127.0.0.1:{self.port}", **wanted)
-
-    @staticmethod
-    async def _no_sleep(seconds: float) -> None:
-        await asyncio.sleep(0)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            verb, path, _ = head.split(" ", 2)
-            length = next((int(v) for n, _, v in (line.partition(": ") for line in head.split("\r\n"))
-                           if n.lower() == "content-length"), 0)  # fmt: skip
-            self.requests.append((verb, path, await reader.readexactly(length)))
-            given = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-            if given is not None:
-                status, body, headers = given
-                lines = [f"HTTP/1.1 {status} x", *(f"{n}: {v}" for n, v in headers.items())]
-                lines.append(f"content-length: {len(body) + int(headers.get('short', '0'))}")
-                writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-                await writer.drain()
-        except (OSError, EOFError):
-            pass
-        finally:
-            writer.close()
-
-
-@pytest.fixture
-async def kme(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    started: list[Misbehaving] = []
-
-    async def start(*answers: Answer, **more: Any) -> Misbehaving:
-        server = Misbehaving(tmp_path, list(answers) or [answer({"keys": [new_key()]})])
-        await server.start(**more)
-        started.append(server)
-        return server
-
-    yield start
-    for server in started:
-        server.server.close()
-
-
-def one_sentence(error: Error) -> str:
-    assert error.detail
-    assert "\n" not in error.detail
-    assert "Traceback" not in error.detail
-    return error.detail
 
 
 @pytest.mark.parametrize(
@@ -315,92 +217,3 @@ async def test_an_answer_without_end_is_cut(kme: Any) -> None:
     async with server.client() as client:
         with pytest.raises(KmeAnswerError, match="longer"):
             await client.status("hub-vienna")
-
-
-# Certificates ---------------------------------------------------------------------------------------
-
-
-async def test_another_kme_of_the_same_authority_gets_no_request(kme: Any) -> None:
-    server = await kme(subject="CN=kme-vienna,O=test")
-    async with server.client() as client:
-        with pytest.raises(KmeUnreachable, match="belongs to kme-vienna, expected kme-berlin") as raised:
-            await client.enc_keys("hub-vienna")
-    one_sentence(raised.value)
-    assert server.requests == []
-
-
-async def test_a_kme_of_another_authority_gets_no_request(kme: Any, tmp_path: Path) -> None:
-    server = await kme()
-    Authority.create(tmp_path / "other", "other", 30)
-    async with server.client(ca=tmp_path / "other/ca.pem") as client:
-        with pytest.raises(KmeUnreachable, match="not to be trusted"):
-            await client.enc_keys("hub-vienna")
-    assert server.requests == []
-
-
-async def test_the_environment_can_change_neither_authorities_nor_route(
-    kme: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = await kme()
-    Authority.create(tmp_path / "other", "other", 30)
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.setenv(name, str(tmp_path / "other/ca.pem"))
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    async with server.client() as client:
-        assert len(await client.enc_keys("hub-vienna")) == 1
-
-
-async def test_a_client_certificate_that_the_kme_does_not_accept_is_said(kme: Any, tmp_path: Path) -> None:
-    server = await kme()
-    other = Authority.create(tmp_path / "other", "other", 30)
-    other.issue(tmp_path / "wrong", "sae", "CN=hub-berlin,O=test", 30)
-    wrong = tmp_path / "wrong"
-    async with server.client(certificate=wrong / "sae.pem", key=wrong / "sae.key") as client:
-        with pytest.raises(Error) as raised:
-            await client.enc_keys("hub-vienna")
-    one_sentence(raised.value)
-    assert server.requests == []
-
-
-@pytest.mark.parametrize("days", [-400, 400])
-async def test_a_clock_that_is_wrong_is_said(kme: Any, days: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = dt.datetime.now(dt.UTC)
-    monkeypatch.setattr(certificates, "_now", lambda: now + dt.timedelta(days=days))
-    server = await kme()
-    async with server.client() as client:
-        with pytest.raises(KmeUnreachable, match="set the clocks right") as raised:
-            await client.enc_keys("hub-vienna")
-    one_sentence(raised.value)
-    assert server.requests == []
-
-
-async def test_a_kme_that_is_not_there_is_asked_for_three_times(kme: Any) -> None:
-    server = await kme()
-    server.server.close()
-    await server.server.wait_closed()
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    async with server.client(sleep=sleep) as client:
-        with pytest.raises(KmeUnreachable, match="cannot be reached") as raised:
-            await client.enc_keys("hub-vienna")
-    one_sentence(raised.value)
-    assert pauses == [0.1, 0.4]
-
-
-def test_a_url_without_tls_is_refused(tmp_path: Path) -> None:
-    authority = Authority.create(tmp_path, "test", 30)
-    authority.issue(tmp_path, "sae", "CN=x", 30)
-    with pytest.raises(LocalError, match="https"):
-        KmeClient("http://127.0.0.1", kme_id="x", ca=tmp_path / "ca.pem", certificate=tmp_path / "sae.pem",
-                  key=tmp_path / "sae.key", used=UsedKeys(tmp_path / "used"))  # fmt: skip
-
-
-def test_issued_certificates_are_signed_with_sha_256(tmp_path: Path) -> None:
-    authority = Authority.create(tmp_path, "test", 30)
-    authority.issue(tmp_path, "sae", "CN=x", 30)
-    found = x509.load_pem_x509_certificate((tmp_path / "sae.pem").read_bytes())
-    assert isinstance(found.signature_hash_algorithm, hashes.SHA256)

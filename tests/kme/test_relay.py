@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from installation import until
@@ -12,17 +11,12 @@ from relays import DIAMOND, TWO, asked, ready, world
 
 from handfast.core.errors import KeystoreError
 from handfast_hub.trunk.kme_answers import KeyNotFound, KeysUnavailable, KmeRefused
-from handfast_kme import link_states, relay
+from handfast_kme import relay
 from handfast_kme.alarms import Level
-from handfast_kme.messages import Unavailable
 from handfast_kme.one_time_pad import combined, seal, unseal
 from handfast_kme.store import Store
 
-
-@pytest.fixture(autouse=True)
-def fast_news(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_states, "SPREAD", 0.1)
-    monkeypatch.setattr(relay, "NOTICES", 0.1)
+pytestmark = pytest.mark.usefixtures("fast_news")
 
 
 class Sealed:
@@ -181,25 +175,6 @@ def test_what_was_on_its_way_when_its_kme_died_is_told_to_be_void(tmp_path: Path
         store.hand_out(["lost"])
 
 
-async def test_a_hop_that_has_no_keys_is_gone_round_and_else_is_503(tmp_path: Path) -> None:
-    async with world(tmp_path, DIAMOND) as here:
-        first, last = await here.sae("a"), await here.sae("d")
-        await ready(first, "sae-d", 20, ways=2)
-        # The relay's reports are a second old: the first way is tried, and refused by the relay.
-        for node in "bd":
-            here.kmes[node].store.void("bd", 0)
-        [key] = await first.enc_keys("sae-d")
-        assert await last.dec_keys("sae-a", [key.key_id]) == [key]
-        for node in "cd":
-            here.kmes[node].store.void("cd", 0)
-        with pytest.raises(KeysUnavailable) as raised:
-            await first.enc_keys("sae-d")
-        assert raised.value.reason == "key_exhausted"
-        with pytest.raises(KeysUnavailable) as raised:
-            await first.enc_keys("sae-d", extension_mandatory=TWO)
-        assert raised.value.reason == "key_exhausted"
-
-
 async def test_additional_slaves_at_either_end_get_a_relayed_key_once_each(tmp_path: Path) -> None:
     more = "".join(f'[[consumer]]\nname = "sae-{node}2"\nnode = "{node}"\n' for node in "abc")
     async with world(tmp_path, ("ab", "bc"), ("ac",), more=more) as here:
@@ -215,145 +190,3 @@ async def test_additional_slaves_at_either_end_get_a_relayed_key_once_each(tmp_p
         # One that the relay serves is not reached: the key would have to stay there.
         with pytest.raises(KmeRefused, match="do not reach"):
             await first.enc_keys("sae-c", additional_slave_sae_ids=["sae-b2"])
-
-
-async def test_a_node_that_is_not_to_relay_passes_nothing(tmp_path: Path) -> None:
-    async with world(
-        tmp_path, DIAMOND, edit=lambda text: text.replace('"b"\nuid', '"b"\nrelay = false\nuid')
-    ) as here:
-        first = await here.sae("a")
-        await ready(first, "sae-d", 20)
-        assert (await first.status("sae-d")).extension["handfast_relays"] == ["c"]
-        with pytest.raises(KmeRefused, match="options could be met"):
-            await first.enc_keys("sae-d", extension_mandatory=TWO)
-        # Not even when a neighbour asks it to.
-        parcel = relay.Parcel(("key",), 32, "sae-a", ("sae-d",), 1, 1, ("ab", "bd"))
-        with pytest.raises(Unavailable, match="passes nothing on"):
-            await here.kmes["a"]._relay.send(parcel, bytes(32))
-
-
-async def test_a_link_without_a_relay_comes_first_and_a_reserve_is_left_alone(tmp_path: Path) -> None:
-    async with world(tmp_path, ("ab", "bc", "ac"), ("ac",), of_link="reserve = 20") as here:
-        first, last = await here.sae("a"), await here.sae("c")
-        await ready(first, "sae-c", 60)
-        assert (await first.status("sae-c")).extension["handfast_relays"] == []
-        keys = await first.enc_keys("sae-c", 50)
-        # The others' links are known of a second later.
-        keys += await until(lambda: asked(first, "sae-c", number=20))  # type: ignore[arg-type]
-        assert here.cells("ac") == [10, 10]
-        assert here.cells("ab") == here.cells("bc") == [39, 39]
-        assert (await first.status("sae-c")).stored_key_count == 10
-        with pytest.raises(KeysUnavailable) as raised:
-            await first.enc_keys("sae-c", 20)
-        assert raised.value.reason == "key_exhausted"
-        assert await last.dec_keys("sae-a", [key.key_id for key in keys]) == keys
-
-
-@pytest.mark.parametrize(
-    ("given", "nodes"),
-    [
-        (("a", "c", "d"), ["a", "c", "d"]),
-        (("a", "b", "d"), ["a", "b", "d"]),
-    ],
-)
-async def test_keys_take_the_way_that_the_file_gives_and_no_other(
-    tmp_path: Path, given: tuple[str, ...], nodes: list[str]
-) -> None:
-    path = f'[[path]]\nconsumers = ["sae-a", "sae-d"]\nnodes = {list(given)}\n'
-    async with world(tmp_path, DIAMOND, more=path) as here:
-        first = await here.sae("a")
-        await ready(first, "sae-d", 20)
-        assert (await first.status("sae-d")).extension["handfast_path"] == nodes
-        with pytest.raises(KmeRefused, match="options could be met"):
-            await first.enc_keys("sae-d", extension_mandatory=TWO)
-        here.kmes[given[1]].links[f"{given[1]}d"].watch.level = Level.ALARM
-        with pytest.raises(KeysUnavailable) as raised:
-            await first.enc_keys("sae-d")
-        assert raised.value.reason == "qber_alarm"
-
-
-@pytest.mark.parametrize(
-    "value", [0, True, "2", 2.0, None, [2]], ids=lambda value: f"{type(value).__name__} {value}"
-)
-async def test_a_number_of_ways_that_is_none_is_400(tmp_path: Path, value: object) -> None:
-    async with world(tmp_path, ("ab",), ("ab",)) as here:
-        with pytest.raises(KmeRefused, match="1 or 2"):
-            await (await here.sae("a")).enc_keys(
-                "sae-b", extension_mandatory=[{"handfast_disjoint_paths": value}]
-            )
-
-
-async def test_what_a_neighbour_says_wrongly_is_refused_and_costs_nothing(tmp_path: Path) -> None:
-    async with world(tmp_path, ("ab", "bc"), ("ac",)) as here:
-        first, last = await here.sae("a"), await here.sae("c")
-        await ready(first, "sae-c", 10)
-        control = here.kmes["a"].links["ab"].control
-        assert control is not None
-        [key] = await first.enc_keys("sae-c")
-        before = here.cells("bc")
-        head = relay.Parcel(("x",), 32, "sae-a", ("sae-c",), 1, 1, ("ab", "bc")).head(b"t" * 16)
-        for name, values in (
-            ("relay", (b"t" * 16, head, bytes(32), bytes(16))),
-            ("relay", (b"t", b"", b"", b"")),
-            ("relay", ()),
-            ("pad", (b"t" * 16, [[1]], [], "a", "b")),
-            ("pad", (b"t" * 16, "cells", [], "a", "b")),
-            ("pad", (b"t" * 16, [[2**63, 1]], ["x"], "a", "b")),
-            ("pad", (b"t" * 16, [[1, -1]], ["x"], "a", "b")),
-            ("pad", (1, [], [], "a", "b")),
-            ("void", ([1],)),
-            ("links", ([["bc", "c", 0, 1, 9, 1, 0, 0]],)),
-            ("links", ([["ab"]],)),
-            ("assign", ([],)),
-            ("assign", ([[]],)),
-            ("nonsense", ()),
-        ):
-            with pytest.raises(Exception, match="refused") as raised:
-                await control.call(name, *values)
-            assert not isinstance(raised.value, Unavailable)
-        # A key that did not come over this link cannot be voided over it.
-        assert await here.kmes["b"].links["bc"].control.call("void", ["nobody"]) is True  # type: ignore[union-attr]
-        assert here.cells("bc") == before
-        assert await last.dec_keys("sae-a", [key.key_id]) == [key]
-
-
-@pytest.mark.parametrize(
-    "message", [("answer", [1], 2), ("call", 1, [], []), ("call", [1], "links", []), ("nonsense",)]
-)
-async def test_a_neighbour_that_breaks_the_rules_of_the_channel_loses_the_connection_and_nothing_else(
-    tmp_path: Path, message: tuple[Any, ...]
-) -> None:
-    async with world(tmp_path, ("ab",), ("ab",)) as here:
-        first, last = await here.sae("a"), await here.sae("b")
-        await ready(first, "sae-b", 10)
-        end = here.kmes["b"].links["ab"]
-        before, control = end.control, here.kmes["a"].links["ab"].control
-        assert before is not None and control is not None
-        await control._channel.send(*message)
-
-        async def connected_anew() -> bool:
-            return end.control not in (None, before)
-
-        await until(connected_anew)
-        await ready(first, "sae-b", 10)
-        [key] = await first.enc_keys("sae-b")
-        assert await last.dec_keys("sae-a", [key.key_id]) == [key]
-
-
-async def test_a_pad_that_nothing_came_for_is_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with world(tmp_path, ("ab",), ("ab",)) as here:
-        first = await here.sae("a")
-        await ready(first, "sae-b", 10)
-        control, store = here.kmes["a"].links["ab"].control, here.kmes["a"].store
-        assert control is not None
-        for hold in (60.0, 0.0):
-            monkeypatch.setattr(relay, "_HOLD", hold)
-            taken = store.take_pad("ab", 1, False, [str(hold)], 1e12)
-            assert taken is not None
-            cells = [list(cell) for cell in taken[0]]
-            assert await control.call("pad", bytes(16), cells, [str(hold)], "sae-a", "sae-b") == []
-            assert len(here.kmes["b"]._relay._pads) == 1
-            await here.kmes["b"]._relay._expire()
-            assert len(here.kmes["b"]._relay._pads) == (1 if hold else 0)

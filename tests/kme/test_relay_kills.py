@@ -6,8 +6,8 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from installation import client, process, until
-from relays import DIAMOND, asked, fill, kmes, network_of, ready
+from installation import process, until
+from relays import DIAMOND, asked, clients, fill, kmes, network_of, ready
 
 from handfast_hub.trunk.kme_answers import Key, KeyNotFound
 
@@ -17,10 +17,7 @@ async def test_a_killed_relay_is_gone_round_and_no_key_is_lost_or_given_twice(tm
     fill(network, 500)
     given: list[Key] = []
     with kmes(network, file) as nodes, contextlib.ExitStack() as stack:
-        async with (
-            client(network, "sae-a", tmp_path / "a") as first,
-            client(network, "sae-d", tmp_path / "d") as last,
-        ):
+        async with clients(network, tmp_path, "sae-a", "sae-d") as (first, last):
             await ready(first, "sae-d", 50, ways=2)
 
             async def keep_asking() -> None:
@@ -62,10 +59,7 @@ async def test_a_killed_end_gives_nobody_what_was_on_its_way(tmp_path: Path) -> 
     fill(network, 300)
     given: list[Key] = []
     with kmes(network, file) as nodes, contextlib.ExitStack() as stack:
-        async with (
-            client(network, "sae-a", tmp_path / "a") as first,
-            client(network, "sae-c", tmp_path / "c") as last,
-        ):
+        async with clients(network, tmp_path, "sae-a", "sae-c") as (first, last):
             for victim in "ac":
                 await ready(first, "sae-c", 1)
                 asking = [asyncio.create_task(asked(first, "sae-c")) for _ in range(8)]

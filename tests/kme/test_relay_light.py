@@ -5,8 +5,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from installation import client, process, until
-from relays import fill, kmes, network_of, ready
+from installation import process, until
+from relays import clients, fill, kmes, network_of, ready
 
 from handfast.core.errors import Error
 from handfast_hub.trunk.kme import KmeClient
@@ -30,10 +30,7 @@ async def test_an_attack_on_a_hop_voids_at_the_far_end_what_came_over_it(tmp_pat
     fill(network, 5000, ("bc",))
     folder = Folder(network.group.folder)
     with process(file, "--line", "ba"), kmes(network, file):
-        async with (
-            client(network, "sae-a", tmp_path / "a") as first,
-            client(network, "sae-c", tmp_path / "c") as last,
-        ):
+        async with clients(network, tmp_path, "sae-a", "sae-c") as (first, last):
             await ready(first, "sae-c", 8)
             [key] = await first.enc_keys("sae-c")
             assert await last.dec_keys("sae-a", [key.key_id]) == [key]
@@ -60,10 +57,7 @@ async def test_an_attack_on_the_link_of_two_kmes_sends_their_keys_over_a_relay(t
     network, file = network_of(tmp_path, ("ac", "ab", "bc"), ("ac",), room=ROOM)
     fill(network, 100, ("ab", "bc"))
     with process(file, "--line", "ac"), kmes(network, file):
-        async with (
-            client(network, "sae-a", tmp_path / "a") as first,
-            client(network, "sae-c", tmp_path / "c") as last,
-        ):
+        async with clients(network, tmp_path, "sae-a", "sae-c") as (first, last):
 
             async def relays_are(*names: str) -> bool:
                 with contextlib.suppress(Error):

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from installation import client, until
-from relays import DIAMOND, TWO, asked, fill, held, kmes, network_of, ready
+from installation import until
+from relays import DIAMOND, TWO, asked, clients, fill, held, kmes, network_of, ready
 
 from handfast_hub.trunk.kme_answers import KeysUnavailable, KmeRefused
 
@@ -18,10 +18,7 @@ async def test_a_key_goes_over_two_hops_and_costs_both_of_them(tmp_path: Path) -
     network, file = network_of(tmp_path, ("ab", "bc"), ("ac",))
     fill(network, 100)
     with kmes(network, file):
-        async with (
-            client(network, "sae-a", tmp_path / "a") as first,
-            client(network, "sae-c", tmp_path / "c") as last,
-        ):
+        async with clients(network, tmp_path, "sae-a", "sae-c") as (first, last):
             await ready(first, "sae-c", 50)
             status = await first.status("sae-c")
             assert (status.source_kme_id, status.target_kme_id) == ("kme-a", "kme-c")
@@ -53,10 +50,7 @@ async def test_two_ways_without_a_common_relay_and_none_when_one_is_down(tmp_pat
     network, file = network_of(tmp_path, DIAMOND)
     fill(network, 100)
     with kmes(network, file) as nodes:
-        async with (
-            client(network, "sae-a", tmp_path / "a") as first,
-            client(network, "sae-d", tmp_path / "d") as last,
-        ):
+        async with clients(network, tmp_path, "sae-a", "sae-d") as (first, last):
             await ready(first, "sae-d", 50, ways=2)
             keys = await until(lambda: asked(first, "sae-d", number=3, extension_mandatory=TWO))
             assert isinstance(keys, list)
