@@ -1,8 +1,8 @@
 """Calls between two KMEs, both ways over one authenticated channel: a key is assigned, or passes through."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeGuard
 
 from handfast.core.errors import DecodeError, Error, LinkClosed, LinkTimeout, PeerError
 from handfast_kme.channel import Channel
@@ -48,12 +48,11 @@ class Calls:
         try:
             while True:
                 kind, *values = await self._channel.receive(patient=True)
-                shape = [type(value) for value in values]
-                if kind == "call" and shape == [int, str, list]:
+                if kind == "call" and is_row(values, (int, str, list)):
                     task = asyncio.create_task(self._answer(*values))
                     self._answers.add(task)
                     task.add_done_callback(self._answers.discard)
-                elif kind == "answer" and shape[:1] == [int] and len(shape) == 2:
+                elif kind == "answer" and len(values) == 2 and type(values[0]) is int:
                     future = self._waiting.get(values[0])
                     if future is not None and not future.done():
                         future.set_result(values[1])
@@ -78,3 +77,13 @@ class Calls:
         except Error:
             # The reading side meets the same failure and ends the connection.
             return
+
+
+def is_row(value: object, shape: Sequence[type]) -> TypeGuard[list[Any]]:
+    """Whether a value that came over the channel is an array of exactly these types; True is no int."""
+    return isinstance(value, list) and [type(entry) for entry in value] == list(shape)
+
+
+def are_names(value: object) -> TypeGuard[list[str]]:
+    """Whether it is an array of texts of at most 64 characters: key_IDs, SAE IDs."""
+    return isinstance(value, list) and all(isinstance(name, str) and len(name) <= 64 for name in value)

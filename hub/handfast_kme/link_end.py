@@ -16,7 +16,7 @@ from handfast_kme.alarms import Level, Watch
 from handfast_kme.budgets import Purse, payer
 from handfast_kme.cells import Cell
 from handfast_kme.channel import Channel, open_channel
-from handfast_kme.control import Calls
+from handfast_kme.control import Calls, are_names, is_row
 from handfast_kme.database import wall_clock
 from handfast_kme.dials import Dials
 from handfast_kme.distilling import Distilling, Place
@@ -166,17 +166,11 @@ class LinkEnd:
         return await answer(self, values)
 
     async def _assigned(self, values: list[Any]) -> list[list[int]]:
-        try:
-            keys = [
-                Waiting(str(key_id), str(master), tuple(slaves), tuple(named_cells(cells)), int(size))
-                for key_id, master, slaves, cells, size in values[0]
-            ]
-        except (TypeError, ValueError, IndexError):
-            raise PeerError("expected keys with id, master, slaves, cells and size") from None
+        if not is_row(values, (list,)) or not values[0]:
+            raise PeerError("expected at least one key")
+        keys = [_waiting(row) for row in values[0]]
         self.check()
         expires = wall_clock() + KEY_LIFETIME
-        if not keys or not keys[0].slaves:
-            raise PeerError("expected at least one key and one slave")
         missing = await self.purse.follow(
             payer(keys[0].master, keys[0].slaves[0]),
             sum(len(key.cells) for key in keys),
@@ -203,12 +197,23 @@ class LinkEnd:
 
 def named_cells(value: object) -> list[Cell]:
     """The names of cells in a message of the peer; PeerError."""
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not all(_is_cell(name) for name in value):
         raise PeerError("expected the names of cells")
-    try:
-        found = [(int(block), int(place)) for block, place in value]
-        if all(0 <= number < _LARGEST for cell in found for number in cell):
-            return found
-        raise ValueError
-    except (TypeError, ValueError):
-        raise PeerError("expected the names of cells") from None
+    return [(block, place) for block, place in value]
+
+
+def _is_cell(value: object) -> bool:
+    return is_row(value, (int, int)) and all(0 <= number < _LARGEST for number in value)
+
+
+def _waiting(row: object) -> Waiting:
+    """A key that the peer assigned; PeerError."""
+    if (
+        not is_row(row, (str, str, list, list, int))
+        or not are_names([*row[:2], *row[2]])
+        or not row[2]
+        or row[4] < 1
+    ):
+        raise PeerError("expected a key with id, master, slaves, cells and size")
+    key_id, master, slaves, cells, size = row
+    return Waiting(key_id, master, tuple(slaves), tuple(named_cells(cells)), size)

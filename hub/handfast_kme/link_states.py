@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from handfast.core.errors import Error, PeerError
 from handfast_kme.alarms import Level
+from handfast_kme.control import is_row
 from handfast_kme.link_end import LinkEnd
 from handfast_kme.network import Network
 from handfast_kme.store import Store
@@ -24,7 +25,7 @@ SPREAD, STALE = 1.0, 30.0
 _HOP = 0.05
 UNKNOWN = -1
 # Link, node, age in milliseconds, and a Report.
-_ROW = [str, str, int, int, int, int, int, int]
+_ROW = (str, str, int, int, int, int, int, int)
 
 
 class Report(NamedTuple):
@@ -103,14 +104,14 @@ class LinkStates:
         )
 
     async def _heard(self, end: LinkEnd, values: list[Any]) -> bool:
-        if len(values) != 1 or not isinstance(values[0], list):
+        if not is_row(values, (list,)):
             raise PeerError("expected reports of links")
         for row in values[0]:
             self._take(row)
         return True
 
     def _take(self, row: object) -> None:
-        if not isinstance(row, list) or [type(value) for value in row] != _ROW:
+        if not is_row(row, _ROW):
             raise PeerError("expected reports of links")
         link, reporter, age = row[:3]
         # Of our own links nobody knows more than we do.

@@ -26,6 +26,7 @@ from handfast.core import cbor
 from handfast.core.errors import DecodeError, Error, PeerError
 from handfast_kme.budgets import payer
 from handfast_kme.cells import CELL
+from handfast_kme.control import are_names, is_row
 from handfast_kme.database import wall_clock
 from handfast_kme.issued import KEY_LIFETIME
 from handfast_kme.link_end import LinkEnd, named_cells
@@ -49,6 +50,8 @@ _WAITING, _HOLD = 64, 30.0
 # Seconds between two looks at what the other ends must be told, and at what has become too old.
 NOTICES, EXPIRY = 0.5, 60.0
 _TICKET = 16
+# The ticket, and a Parcel.
+_HEAD = (bytes, list, int, str, list, int, int, list)
 
 
 class Parcel(NamedTuple):
@@ -79,13 +82,10 @@ class Parcel(NamedTuple):
 def read_head(head: bytes, ticket: bytes) -> Parcel:
     """The parcel that a head describes; DecodeError."""
     item = cbor.decode(head)
-    shapes = (bytes, list, int, str, list, int, int, list)
     if (
-        not isinstance(item, list)
-        or len(item) != len(shapes)
-        or not all(type(value) is shape for value, shape in zip(item, shapes, strict=True))
+        not is_row(item, _HEAD)
         or item[0] != ticket
-        or not all(isinstance(text, str) for part in (item[1], item[4], item[7]) for text in part)
+        or not all(are_names(part) for part in (item[1], item[4], item[7]))
     ):
         raise DecodeError("expected the head of a relayed message")
     _, key_ids, size, master, slaves, share, shares, links = item
@@ -193,13 +193,18 @@ class Relay:
     # What the other ends ask ------------------------------------------------------------------------
 
     async def _pad(self, end: LinkEnd, values: list[Any]) -> list[list[int]]:
-        if len(values) != 5 or not _is_ticket(values[0]) or not _is_names(values[2]):
+        if (
+            not is_row(values, (bytes, list, list, str, str))
+            or len(values[0]) != _TICKET
+            or not are_names(values[2])
+        ):
             raise PeerError("expected a ticket, cells, key_IDs, master and slave")
-        ticket, cells, key_ids = values[0], named_cells(values[1]), values[2]
+        ticket, wanted, key_ids, master, slave = values
+        cells = named_cells(wanted)
         end.check()
         expires = wall_clock() + KEY_LIFETIME
         pad = await end.purse.follow(
-            payer(str(values[3]), str(values[4])),
+            payer(master, slave),
             len(cells),
             partial(self._store.give_pad, end.name, cells, key_ids, expires),
         )
@@ -212,7 +217,7 @@ class Relay:
         return []
 
     async def _relay(self, end: LinkEnd, values: list[Any]) -> str:
-        if len(values) != 4 or not all(isinstance(value, bytes) for value in values):
+        if not is_row(values, (bytes, bytes, bytes, bytes)):
             raise PeerError("expected a ticket, a head, sealed keys and a tag")
         ticket, head, sealed, tag = values
         self._forget_old()
@@ -232,7 +237,7 @@ class Relay:
         return await self.send(parcel._replace(links=onward), secret, end.name)
 
     async def _void(self, end: LinkEnd, values: list[Any]) -> bool:
-        if len(values) != 1 or not _is_names(values[0]):
+        if len(values) != 1 or not are_names(values[0]):
             raise PeerError("expected key_IDs")
         gone = await asyncio.to_thread(self._store.void_keys, end.name, values[0])
         if gone:
@@ -296,11 +301,3 @@ async def _again_and_again(work: Callable[[], Awaitable[None]], pause: float) ->
         with contextlib.suppress(Error):
             await work()
         await asyncio.sleep(pause)
-
-
-def _is_ticket(value: object) -> bool:
-    return isinstance(value, bytes) and len(value) == _TICKET
-
-
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) and len(name) <= 64 for name in value)

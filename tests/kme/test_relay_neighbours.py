@@ -31,11 +31,15 @@ async def test_what_a_neighbour_says_wrongly_is_refused_and_costs_nothing(tmp_pa
             ("pad", (b"t" * 16, [[2**63, 1]], ["x"], "a", "b")),
             ("pad", (b"t" * 16, [[1, -1]], ["x"], "a", "b")),
             ("pad", (1, [], [], "a", "b")),
+            ("pad", (b"t" * 16, [[1, 1]], ["x"], 1, "b")),
             ("void", ([1],)),
             ("links", ([["bc", "c", 0, 1, 9, 1, 0, 0]],)),
             ("links", ([["ab"]],)),
             ("assign", ([],)),
             ("assign", ([[]],)),
+            ("assign", ([["key", "sae-a", ["sae-b"], [["1", 1]], 32]],)),
+            ("assign", ([["key", "sae-a", [], [[1, 1]], 32]],)),
+            ("assign", ([["key", "sae-a", ["sae-b"], [], 0]],)),
             ("nonsense", ()),
         ):
             with pytest.raises(Exception, match="refused") as raised:
