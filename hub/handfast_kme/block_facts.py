@@ -81,8 +81,7 @@ def firmware_digest() -> str:
     """SHA-256 over the code of this package as it lies on the disk, 16 hexadecimal digits.
 
     A KME takes it once, at its first block; a reader takes it anew: they differ when the code was exchanged
-    under
-    a running KME.
+    under a running KME.
     """
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):

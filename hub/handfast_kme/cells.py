@@ -7,10 +7,13 @@ made of it or sent under it.
 import sqlite3
 from collections.abc import Sequence
 
+from handfast.core.errors import KeystoreError
 from handfast_kme.database import Database
 
 CELL = 32
 """Bytes of a cell."""
+A_KEY = 32 // CELL
+"""Cells of a key of 256 bits, in which network.toml counts."""
 
 Cell = tuple[int, int]
 """The number of its block on the link, and its place in the block."""
@@ -81,13 +84,14 @@ class Cells(Database):
         return db.execute(where, (link, *cell)).fetchone() is not None
 
     @staticmethod
-    def _take(db: sqlite3.Connection, link: str, cells: Sequence[Cell]) -> bytes | None:
+    def _take(db: sqlite3.Connection, link: str, cells: Sequence[Cell]) -> bytes:
+        """What is in these cells, which are gone with it; KeystoreError when one is not there."""
         where = "WHERE link = ? AND block = ? AND place = ?"
         pieces = []
         for cell in cells:
             row = db.execute(f"SELECT value FROM cells {where}", (link, *cell)).fetchone()  # noqa: S608
             if row is None:
-                return None
+                raise KeystoreError("a cell vanished inside a transaction")
             pieces.append(bytes(row[0]))
             db.execute(f"DELETE FROM cells {where}", (link, *cell))  # noqa: S608
         return b"".join(pieces)

@@ -2,11 +2,9 @@
 
 Every frame carries an HMAC-SHA-256 under a key of this connection, made of the pre-shared key and two nonces,
 with its number and direction inside: nothing is parsed that the other end did not send now. That is
-computational
-security. A block of QKD post-processing therefore ends with a Wegman-Carter tag over everything that was
-said in it
-(`Transcript`), under a one-time key of the reserve: forging it is impossible with any computer, and no key is
-stored before it holds.
+computational security. A block of QKD post-processing therefore ends with a Wegman-Carter tag over everything
+that was said in it (`Transcript`), under a one-time key of the reserve: forging it is impossible with any
+computer, and no key is stored before it holds.
 
     frame = length (4, big-endian) | tag (32) | CBOR array [kind, ...]
 """
@@ -94,7 +92,7 @@ class Channel:
 
     async def receive(self, *kinds: str, patient: bool = False) -> list[Any]:
         """The values of the next message, which must be one of `kinds`, any when none is named: its kind
-                first then.
+        first then.
 
         `patient` waits for ever. PeerError, AuthenticationError, LinkError.
         """

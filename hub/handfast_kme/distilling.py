@@ -117,7 +117,7 @@ class Distilling:
         # A link in alarm goes on: only blocks can end it, and none of their key is stored.
         while (
             self.watch.level < Level.ALARM
-            and await asyncio.to_thread(self._store.count, self.name) >= link.max_keys * 32 // CELL
+            and await asyncio.to_thread(self._store.count, self.name) >= link.capacity
         ):
             await self._rest(peer)
         windows = link.windows()

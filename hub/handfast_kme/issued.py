@@ -42,8 +42,6 @@ class Keys(Cells):
             for number, key_id in enumerate(key_ids):
                 cells = tuple(rows[number * each : (number + 1) * each])
                 value = self._take(db, link, cells)
-                if value is None:
-                    raise KeystoreError("a cell vanished inside a transaction")
                 self._enter(db, link, key_id, "assigning", master, cells, value[:size], expires)
                 made[key_id] = cells
             return made
@@ -58,7 +56,7 @@ class Keys(Cells):
                 return missing or wanted
             for key in keys:
                 value = self._take(db, link, key.cells)
-                if value is None or len(value) < key.size:
+                if len(value) < key.size:
                     raise KeystoreError("an assigned key is longer than its cells")
                 self._enter(
                     db, link, key.key_id, "waiting", key.master, key.cells, value[: key.size], expires

@@ -8,7 +8,6 @@ from functools import partial
 
 from handfast.core.errors import LinkError
 from handfast_kme.budgets import Budget, Purse
-from handfast_kme.cells import CELL
 from handfast_kme.certificates import client_tls, server_tls, subject_of
 from handfast_kme.channel import closed
 from handfast_kme.delivery import Delivery
@@ -90,7 +89,7 @@ class Kme:
         place = Place(link, self.node, bob if is_alice else alice, is_alice)
         psks = read_psk(psk_file), read_psk(self._folder.psk_at_node(self.node.name, f"{link.name}-line"))
         dials = self._folder.dials(link.name)
-        budget = Budget(self._network.shares(link.name), link.max_keys * 32 // CELL)
+        budget = Budget(self._network.shares(link.name), link.capacity)
         purse = Purse(link.name, budget, partial(self.store.count, link.name))
         return LinkEnd(place, self.store, psks, tls, lambda: read_dials(dials), purse)
 

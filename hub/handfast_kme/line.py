@@ -1,11 +1,9 @@
 """The simulated optical line between two KMEs: a process of its own that plays fibre, detectors and Eve.
 
 It knows everything, as physics does. What it tells: Alice, which intensity the pulses had that Bob will
-see; Bob,
-how many clicks there were. Alice then hands in the bits and bases that she had sent, Bob the bases that he
-had
-chosen, and Bob is told what his detectors said. Neither learns more than in a laboratory; only the order of
-events differs, because nobody could draw 10^9 pulses a second here.
+see; Bob, how many clicks there were. Alice then hands in the bits and bases that she had sent, Bob the bases
+that he had chosen, and Bob is told what his detectors said. Neither learns more than in a laboratory; only
+the order of events differs, because nobody could draw 10^9 pulses a second here.
 
     KME -> line   light [block, pulses]          both ends, the same values
     line -> Alice sent [intensities]             one byte a click

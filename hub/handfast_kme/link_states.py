@@ -39,6 +39,11 @@ class Report(NamedTuple):
     rate: int
     """Bits a link second that the last block gave."""
 
+    @property
+    def sound(self) -> bool:
+        """Whether keys may go over it now, if it has any."""
+        return bool(self.up) and self.level < Level.ALARM
+
 
 class LinkStates:
     """The reports of one KME, its own among them."""

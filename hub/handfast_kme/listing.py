@@ -5,7 +5,7 @@ from typing import Any
 
 from cryptography import x509
 
-from handfast_kme.cells import CELL
+from handfast_kme.cells import A_KEY
 from handfast_kme.dials import read_dials
 from handfast_kme.installed import Folder
 from handfast_kme.network import Network
@@ -53,7 +53,7 @@ def link_status(network: Network) -> list[Row]:
                 "key_bits_per_second": round(sum(row["secret_bits"] for row in made) / seconds)
                 if made
                 else None,
-                "keys": cells * CELL // 32,
+                "keys": cells // A_KEY,
                 "relayed_last_hour": relayed,
                 "alarm": last.get("level"),
                 "reasons": "; ".join(last.get("reasons", [])) or history[-1].get("failure", "")

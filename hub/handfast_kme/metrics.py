@@ -16,7 +16,6 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from handfast_kme.alarms import LIMITS, Level
 from handfast_kme.block_facts import firmware_digest
-from handfast_kme.cells import CELL
 from handfast_kme.database import wall_clock
 from handfast_kme.entangled import Pairs, coincidences
 from handfast_kme.installed import Folder
@@ -47,6 +46,7 @@ class Window:
 
     @property
     def optics(self) -> Optics | Pairs:
+        """The light that the file promises."""
         return self.link.light()
 
     def values(self, name: str) -> list[float]:
@@ -87,7 +87,7 @@ class Window:
     def _resting(self) -> bool:
         windows = self.link.windows()
         dark = windows is not None and windows.until_next(self.now) > 0
-        return dark or self.stored >= self.link.max_keys * 32 // CELL
+        return dark or self.stored >= self.link.capacity
 
 
 class Metric(NamedTuple):
@@ -103,20 +103,20 @@ class Metric(NamedTuple):
     """Judges instead of the limits where chance has a say."""
 
 
+def _fact(
+    name: str, which: Callable[[list[float]], float], scale: float = 1.0
+) -> Callable[[Window], float | None]:
+    """One number for a fact of all blocks: their mean, the least, the last, ..."""
+
+    def value(window: Window) -> float | None:
+        found = window.values(name)
+        return scale * which(found) if found else None
+
+    return value
+
+
 def _mean(name: str, scale: float = 1.0) -> Callable[[Window], float | None]:
-    def value(window: Window) -> float | None:
-        found = window.values(name)
-        return scale * statistics.fmean(found) if found else None
-
-    return value
-
-
-def _extreme(name: str, which: Callable[[list[float]], float]) -> Callable[[Window], float | None]:
-    def value(window: Window) -> float | None:
-        found = window.values(name)
-        return which(found) if found else None
-
-    return value
+    return _fact(name, statistics.fmean, scale)
 
 
 def _bit_rate(window: Window) -> float | None:
@@ -189,7 +189,7 @@ METRICS = (
     Metric("M1", "qber_percent", "QBER, mean", _mean("qber", 100), most=2.0),
     Metric("M1", "qber_x_percent", "QBER of the X basis, mean", _mean("qber_x", 100), most=2.0),
     Metric("M1", "qber_z_percent", "QBER of the Z basis, mean", _mean("qber_z", 100), most=2.0),
-    Metric("M1", "qber_last_percent", "QBER of the last block", lambda w: _last(w, "qber", 100), most=2.0),
+    Metric("M1", "qber_last_percent", "QBER of the last block", _fact("qber", lambda found: found[-1], 100), most=2.0),
     Metric("M2", "key_bits_per_second", "Secret bits a link second, finite blocks", _bit_rate, least=1.0),
     Metric("M2", "endless_key_bits_per_second", "What an endless key would have", _endless_rate),
     Metric("M3", "up_percent", "Time in which key was made, or room for it or light was missing",
@@ -201,14 +201,14 @@ METRICS = (
     _monitor("double click rate", "double_clicks"),
     _monitor("bias current", "bias_current"),
     Metric("M5", "authentication_seconds", "Tags over a block, sent and checked, longest",
-           _extreme("authentication_seconds", max), most=0.5),
+           _fact("authentication_seconds", max), most=0.5),
     Metric("M5", "authentication_failures", "Blocks whose tags did not hold",
            lambda w: float(w.errors("AuthenticationError")), most=0.0),
     Metric("M5", "distil_seconds", "From light to a stored key, mean", _mean("seconds")),
     Metric("M6", "entropy_raw", "Min-entropy a bit of what this end drew, smallest estimate",
-           _extreme("entropy_raw", min), least=CLAIM / 1000),
+           _fact("entropy_raw", min), least=CLAIM / 1000),
     Metric("M6", "entropy_key", "Min-entropy a bit of the keys, smallest estimate",
-           _extreme("entropy_key", min), least=CLAIM / 1000),
+           _fact("entropy_key", min), least=CLAIM / 1000),
     Metric("M7", "ingested_percent", "Blocks with a key that was stored",
            _share("secret_bits", "KeystoreError"), least=100.0),
     Metric("M8", "same_key_percent", "Blocks of which both ends made the same key",
@@ -221,11 +221,6 @@ METRICS = (
            lambda w: float(Level[w.rows[-1]["level"].upper()]), most=0.0),
     Metric("", "stored_keys", "Cells of 256 bits in store", lambda w: float(w.stored), least=1.0),
 )  # fmt: skip
-
-
-def _last(window: Window, name: str, scale: float) -> float | None:
-    found = window.values(name)
-    return scale * found[-1] if found else None
 
 
 class Reading(NamedTuple):

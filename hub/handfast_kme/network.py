@@ -123,6 +123,11 @@ class Network(Table):
         alice, bob = (self.named("node", self.named("provider", name).node) for name in link.providers)
         return alice, bob
 
+    def hop(self, link: ProviderLink, cost: float) -> Hop:
+        """A link as a hop of a path that pays `cost` for it."""
+        alice, bob = self.ends(link)
+        return Hop(link.name, (alice.name, bob.name), cost)
+
     def links_of(self, node: str) -> list[ProviderLink]:
         """Provider links that end at a node."""
         return [link for link in self.provider_link if node in {end.name for end in self.ends(link)}]
@@ -153,10 +158,9 @@ class Network(Table):
         given = self._given(pair)
         if given:
             return along([nodes if nodes[0] == start else nodes[::-1] for nodes in given], hops, two)
-        closed = [node.name for node in self.node if not node.relay]
         if two:
-            return disjoint_pair(hops, start, goal, closed) or ()
-        found = cheapest(hops, start, goal, closed)
+            return disjoint_pair(hops, start, goal, self._closed()) or ()
+        found = cheapest(hops, start, goal, self._closed())
         return (found,) if found else ()
 
     def shares(self, link: str) -> dict[str, float]:
@@ -164,7 +168,6 @@ class Network(Table):
         whose one or two best paths lead over it. All others that may ever come share one more."""
         found: dict[str, float] = {}
         hops = self._all_hops()
-        closed = [node.name for node in self.node if not node.relay]
         for pair in self.consumer_link:
             start = self.node_of(pair.consumers[0]).name
             ways = (*self.paths(pair, start), *self.paths(pair, start, two=True))
@@ -172,7 +175,7 @@ class Network(Table):
                 found[payer(*pair.consumers)] = pair.share
             elif not self._given(pair):
                 goal = self.node_of(pair.consumers[1]).name
-                if start != goal and leads_over(hops, link, start, goal, closed):
+                if start != goal and leads_over(hops, link, start, goal, self._closed()):
                     found[OTHERS] = 1.0
         return found
 
@@ -180,11 +183,10 @@ class Network(Table):
         return [path.nodes for path in self.path if set(path.consumers) == set(pair.consumers)]
 
     def _all_hops(self) -> list[Hop]:
-        return [Hop(link.name, self._between(link), link.cost) for link in self.provider_link]
+        return [self.hop(link, link.cost) for link in self.provider_link]
 
-    def _between(self, link: ProviderLink) -> tuple[str, str]:
-        one, other = self.ends(link)
-        return one.name, other.name
+    def _closed(self) -> list[str]:
+        return [node.name for node in self.node if not node.relay]
 
 
 _REFERENCES = (

@@ -8,10 +8,12 @@ The tag key is one cell of the pool as well, used once (Wegman, Carter 1981). So
 bits costs n + 1 cells on every hop.
 """
 
+from collections.abc import Sequence
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
-from handfast.core.errors import AuthenticationError
+from handfast.core.errors import AuthenticationError, LocalError
 from handfast_kme.cells import CELL
 
 TAG_KEY = 32
@@ -26,7 +28,10 @@ def cells_of(length: int) -> int:
 
 
 def seal(pad: bytes, head: bytes, secret: bytes) -> tuple[bytes, bytes]:
-    """(sealed, tag); `pad`, `cells_of(len(secret))` cells, must never be used again."""
+    """(sealed, tag); `pad`, `cells_of(len(secret))` cells, must never be used again. LocalError when it is of
+    another length: under a short one a part of the secret would go in clear."""
+    if len(pad) != cells_of(len(secret)) * CELL:
+        raise LocalError(f"a secret of {len(secret)} bytes takes a pad of {cells_of(len(secret))} cells")
     sealed = _xor(secret, pad[TAG_KEY:])
     return sealed, Poly1305.generate_tag(pad[:TAG_KEY], _tagged(head, sealed))
 
@@ -42,7 +47,7 @@ def unseal(pad: bytes, head: bytes, sealed: bytes, tag: bytes) -> bytes:
     return _xor(sealed, pad[TAG_KEY:])
 
 
-def combined(shares: "list[bytes]") -> bytes:
+def combined(shares: Sequence[bytes]) -> bytes:
     """The secret of which these are the shares, all of one length; without any one of them it is any
     secret."""
     whole = bytes(len(shares[0]))

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 from handfast.core import cbor
 from handfast.core.errors import DecodeError, Error, PeerError
 from handfast_kme.budgets import payer
-from handfast_kme.cells import CELL
 from handfast_kme.control import are_names, is_row
 from handfast_kme.database import wall_clock
 from handfast_kme.issued import KEY_LIFETIME
@@ -164,7 +163,7 @@ class Relay:
                 payer(parcel.master, parcel.slaves[0]),
                 needed,
                 partial(self._store.take_pad, end.name, needed, newest, parcel.key_ids, expires, came),
-                keep=end.place.link.reserve * 32 // CELL,
+                keep=end.place.link.reserved,
             )
             ticket = os.urandom(_TICKET)
             asked = [list(cell) for cell in cells]

@@ -14,9 +14,6 @@ from handfast_kme.one_time_pad import cells_of
 from handfast_kme.paths import Hop, Path
 from handfast_kme.tables import ConsumerLink, ProviderLink
 
-# Cells that a key of 256 bits has; `reserve` and `max_keys` of a link count such keys.
-_A_KEY = 32 // CELL
-
 
 class Wanted(NamedTuple):
     """What is to be sent: how many keys of how many bytes, and under which demands."""
@@ -69,8 +66,8 @@ class Router:
 
     def spare(self, path: Path, link: str) -> int:
         """Cells of one link of a path that its keys may take."""
-        reserve = self._network.named("provider_link", link).reserve if path.relays else 0
-        return max(0, self.state(link).cells - reserve * _A_KEY)
+        reserved = self._network.named("provider_link", link).reserved if path.relays else 0
+        return max(0, self.state(link).cells - reserved)
 
     def alarmed(self, pair: ConsumerLink) -> list[str]:
         """Links in alarm over which the keys of `pair` may go, if only at times."""
@@ -107,13 +104,11 @@ class Router:
 
         def direct(link: ProviderLink, state: Report) -> float | None:
             alone = {node.name for node in self._network.ends(link)} == self._network.nodes_of(pair)
-            good = state.up and state.level < Level.ALARM and state.cells >= wanted.direct
-            return link.cost if alone and good else None
+            return link.cost if alone and state.sound and state.cells >= wanted.direct else None
 
         def relayed(link: ProviderLink, state: Report) -> float | None:
-            spare = state.cells - link.reserve * _A_KEY
-            good = state.up and state.level < Level.ALARM and spare >= wanted.relayed
-            return link.cost / spare if good else None
+            spare = state.cells - link.reserved
+            return link.cost / spare if state.sound and spare >= wanted.relayed else None
 
         for price in (relayed,) if two else (direct, relayed):
             found = self._network.paths(pair, start, two, self._hops(links, price))
@@ -127,7 +122,7 @@ class Router:
         """What would have to be otherwise: more keys, no alarm, or a link that is up."""
 
         def starved(link: ProviderLink, state: Report) -> float | None:
-            return 1.0 if state.up and state.level < Level.ALARM else None
+            return 1.0 if state.sound else None
 
         def alarmed(link: ProviderLink, state: Report) -> float | None:
             return 1.0 if state.up or state.level >= Level.ALARM else None
@@ -154,6 +149,5 @@ class Router:
             state = self._states.of(link.name)
             cost = None if state is None else price(link, state)
             if cost is not None:
-                one, other = self._network.ends(link)
-                found.append(Hop(link.name, (one.name, other.name), cost))
+                found.append(self._network.hop(link, cost))
         return found

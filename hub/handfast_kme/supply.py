@@ -32,7 +32,7 @@ async def supply(
     states = [router.state(name) for name in path.links]
     # By relay every key that is asked for alone costs a tag key on each hop.
     per_key = -(-pair.key_size // (8 * CELL)) + bool(path.relays)
-    maximum = min((link.max_keys - (link.reserve if path.relays else 0)) // per_key for link in links)
+    maximum = min((link.capacity - (link.reserved if path.relays else 0)) // per_key for link in links)
     cells = [router.spare(path, name) for name in path.links]
     cells.append(await own[path.links[0]].purse.allowance(payer(*pair.consumers)))
     stored = max(0, min(min(cells) // per_key, maximum))

@@ -7,6 +7,7 @@ from cryptography import x509
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from handfast.core.errors import LocalError
+from handfast_kme.cells import A_KEY
 from handfast_kme.entangled import ATTACKS as PAIR_ATTACKS
 from handfast_kme.entangled import Pairs
 from handfast_kme.optics import Optics
@@ -111,6 +112,16 @@ class ProviderLink(Table):
         except (TypeError, ValueError) as error:
             raise ValueError(str(error).replace("Optics.__init__() ", "optics ")) from None
         return self
+
+    @property
+    def capacity(self) -> int:
+        """Cells of a full store."""
+        return self.max_keys * A_KEY
+
+    @property
+    def reserved(self) -> int:
+        """Cells that stay for the SAEs at its two ends."""
+        return self.reserve * A_KEY
 
     def light(self) -> Optics | Pairs:
         """The optics of the link."""

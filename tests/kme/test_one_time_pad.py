@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from handfast.core.errors import AuthenticationError
+from handfast.core.errors import AuthenticationError, LocalError
 from handfast_kme.one_time_pad import TAG_KEY, cells_of, combined, seal, unseal
 
 
@@ -31,3 +31,9 @@ def test_the_pad_of_the_key_is_not_the_key_of_the_tag() -> None:
     pad, secret = os.urandom(64), bytes(32)
     sealed, _ = seal(pad, b"", secret)
     assert sealed == pad[TAG_KEY:]
+
+
+@pytest.mark.parametrize("cells", [0, 1, 3, 5])
+def test_nothing_is_sealed_under_a_pad_of_another_length(cells: int) -> None:
+    with pytest.raises(LocalError, match="4 cells"):
+        seal(os.urandom(32 * cells), b"head", os.urandom(96))
