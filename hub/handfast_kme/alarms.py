@@ -8,8 +8,7 @@ Both ends see the same counts, so both come to the same state without a further 
 
 A step up is taken at once. A step down needs `CALM` blocks in a row below the threshold by `MARGIN`, since
 real series jump. Every row of a link's history carries the state of the alarm, and one is written before the
-peer
-hears of a new alarm: whoever starts again begins where it stopped.
+peer hears of a new alarm: whoever starts again begins where it stopped.
 """
 
 import enum

@@ -2,10 +2,8 @@
 
 Sizes are powers of two as in Martinez-Mateo, Pacher, Peev, Ciurana, Martin (2015), so every block is a
 tree and a parity, once known, serves all later passes. All odd blocks of a pass are bisected at once: one
-question
-a level. An error that is found turns blocks of the other passes odd; they are bisected from the smallest
-known
-node on, until no pass has an odd block.
+question a level. An error that is found turns blocks of the other passes odd; they are bisected from the
+smallest known node on, until no pass has an odd block.
 
 Bob's side is a generator that yields `Question` and is sent the answers, so it runs over any channel. The
 orders of the passes are public, as is the seed they come from, which is drawn after the light was measured.

@@ -5,7 +5,7 @@ import base64
 import logging
 import os
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from handfast_kme.routing import Router, Wanted
 from handfast_kme.store import Store
 from handfast_kme.supply import supply
 from handfast_kme.tables import Consumer, ConsumerLink, Node
+from handfast_kme.tasks import all_of
 
 log = logging.getLogger("handfast_kme")
 
@@ -213,8 +214,8 @@ class Delivery:
             for number, way in enumerate(ways, 1)
         ]
         try:
-            answers = await _all_or_first_error(
-                [self._relay.send(parcel, share) for parcel, share in zip(parcels, shares, strict=True)]
+            answers = await all_of(
+                *(self._relay.send(parcel, share) for parcel, share in zip(parcels, shares, strict=True))
             )
             if sorted(answers) != sorted(["held"] * (len(ways) - 1) + ["stored"]):
                 raise Unavailable("link_down", "the KME of the slave SAE did not store the keys")
@@ -224,17 +225,6 @@ class Delivery:
             if isinstance(error, KeystoreError):
                 raise Unavailable("qber_alarm", error.detail) from None
             raise
-
-
-async def _all_or_first_error(sending: Sequence[Coroutine[Any, Any, str]]) -> list[str]:
-    """Every answer; when one fails the others are ended before its error is raised."""
-    tasks = [asyncio.ensure_future(one) for one in sending]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _new_ids(number: int) -> list[str]:

@@ -1,11 +1,9 @@
 """BBM92: a source of entangled pairs between two receivers, on the ground or on a satellite. SIMULATED.
 
 Both ends measure in bases of their own, and Alice's results are as random as bits that she draws herself:
-so she does
-draw them (from the operating system), and everything after the light is the same code as for BB84. There are
-no intensities: the source need not be trusted, every sifted bit counts, and the phase error is that of the
-other
-basis, plus what sampling may hide.
+so she does draw them (from the operating system), and everything after the light is the same code as for
+BB84. There are no intensities: the source need not be trusted, every sifted bit counts, and the phase error
+is that of the other basis, plus what sampling may hide.
 """
 
 import math

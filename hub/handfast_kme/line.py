@@ -16,8 +16,7 @@ the order of events differs, because nobody could draw 10^9 pulses a second here
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from handfast_kme.channel import Channel
 from handfast_kme.entangled import Pairs
 from handfast_kme.light import Bits, Flash, flash, measure
 from handfast_kme.optics import Clicks, Optics
+from handfast_kme.tasks import all_of
 
 # A block of more would not fit into the memory of a small machine.
 MAX_CLICKS = 40_000_000
@@ -62,7 +62,7 @@ class Line:
     async def carry(self, alice: Channel, bob: Channel) -> None:
         """One block."""
         started = time.monotonic()
-        wishes = await both(alice.receive("light", patient=True), bob.receive("light", patient=True))
+        wishes = await all_of(alice.receive("light", patient=True), bob.receive("light", patient=True))
         if wishes[0] != wishes[1] or len(wishes[0]) != 2:
             raise PeerError("the two ends of the line ask for different blocks")
         pulses = wishes[0][1]
@@ -79,7 +79,7 @@ class Line:
         count = len(seen.slots)
         await alice.send("sent", seen.intensity.tobytes())
         await bob.send("clicks", count)
-        (bits, alice_bases), (bob_bases,) = await both(alice.receive("states"), bob.receive("bases"))
+        (bits, alice_bases), (bob_bases,) = await all_of(alice.receive("states"), bob.receive("bases"))
         sent = unpack(bits, count)
         matched = unpack(alice_bases, count) == unpack(bob_bases, count)
         outcome = await asyncio.to_thread(measure, clicks, seen, sent, matched, self._nature)
@@ -98,21 +98,3 @@ def unpack(data: object, count: int) -> Bits:
     if not isinstance(data, bytes) or len(data) != (count + 7) // 8:
         raise PeerError(f"expected {(count + 7) // 8} bytes for {count} bits")
     return np.unpackbits(np.frombuffer(data, np.uint8), count=count)
-
-
-async def both(first: Awaitable[list[Any]], second: Awaitable[list[Any]]) -> list[list[Any]]:
-    """Wait for both ends; when one fails the other is not waited for."""
-    tasks = [asyncio.ensure_future(end) for end in (first, second)]
-    try:
-        return list(await asyncio.gather(*tasks))
-    except Error:
-        # When one end fails in the same moment in which we are cancelled, gather raises the failure alone:
-        # without this the line would go on as if nobody had cancelled it.
-        current = asyncio.current_task()
-        if current is not None and current.cancelling():
-            raise asyncio.CancelledError from None
-        raise
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,17 +7,18 @@ them share no relay, is read from the file and never from here.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
-from handfast.core.errors import Error, PeerError
+from handfast.core.errors import PeerError
 from handfast_kme.alarms import Level
 from handfast_kme.control import is_row
 from handfast_kme.link_end import LinkEnd
 from handfast_kme.network import Network
 from handfast_kme.store import Store
+from handfast_kme.tasks import again_and_again
 
 # Seconds between two reports, and the age at which a report counts no more.
 SPREAD, STALE = 1.0, 30.0
@@ -62,15 +63,12 @@ class LinkStates:
         async with asyncio.TaskGroup() as group:
             for end in self._links.values():
                 # One for each: a neighbour that does not answer keeps no news from the others.
-                group.create_task(self._tell(end))
+                group.create_task(again_and_again(partial(self._tell, end), SPREAD))
 
     async def _tell(self, end: LinkEnd) -> None:
-        while True:
-            with contextlib.suppress(Error):
-                await self.look()
-                if end.control is not None:
-                    await end.control.call("links", self._rows())
-            await asyncio.sleep(SPREAD)
+        await self.look()
+        if end.control is not None:
+            await end.control.call("links", self._rows())
 
     def _rows(self) -> list[list[Any]]:
         now = time.monotonic()

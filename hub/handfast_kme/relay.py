@@ -14,11 +14,10 @@ and so does whoever sees an alarm on a link that the key came over.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,6 +34,7 @@ from handfast_kme.one_time_pad import cells_of, combined, seal, unseal
 from handfast_kme.passing import Voided
 from handfast_kme.store import Store
 from handfast_kme.tables import Node
+from handfast_kme.tasks import again_and_again
 
 log = logging.getLogger("handfast_kme")
 
@@ -127,9 +127,9 @@ class Relay:
     async def run(self) -> None:
         """Tell the other ends which keys are void, and forget old ones, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(_again_and_again(self._expire, EXPIRY))
+            group.create_task(again_and_again(self._expire, EXPIRY))
             for end in self._links.values():
-                group.create_task(_again_and_again(partial(self._tell, end), NOTICES))
+                group.create_task(again_and_again(partial(self._tell, end), NOTICES))
 
     async def _expire(self) -> None:
         self._forget_old()
@@ -293,10 +293,3 @@ class Relay:
 def split(whole: bytes, size: int) -> list[bytes]:
     """Keys of `size` bytes."""
     return [whole[at : at + size] for at in range(0, len(whole), size)]
-
-
-async def _again_and_again(work: Callable[[], Awaitable[None]], pause: float) -> None:
-    while True:
-        with contextlib.suppress(Error):
-            await work()
-        await asyncio.sleep(pause)

@@ -2,9 +2,8 @@
 
 aiohttp, because it hands the TLS object of the connection to the handler: the SAE is who the verified client
 certificate says (clause 5.1), never what a header says. 200, 400, 401 and 503 are all that the standard
-lists; each
-error has an Error body (clause 6.5). What HTTP itself does not understand gets aiohttp's own 400 before any
-handler, made into the same form.
+lists; each error has an Error body (clause 6.5). What HTTP itself does not understand gets aiohttp's own 400
+before any handler, made into the same form.
 """
 
 import asyncio

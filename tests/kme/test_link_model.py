@@ -1,6 +1,5 @@
 """The link model against an oracle that draws every pulse; bounds against the truth; attacks and alarms."""
 
-import asyncio
 import logging
 import os
 import time
@@ -11,13 +10,12 @@ import pytest
 from link import Link, sifted
 from pulse_oracle import every_pulse
 
-from handfast.core.errors import AuthenticationError, Error, LinkClosed, PeerError
+from handfast.core.errors import AuthenticationError, Error, PeerError
 from handfast_kme.alarms import CALM, Level, Watch
 from handfast_kme.attacks import attacked
 from handfast_kme.decoy import Counts, bounds
 from handfast_kme.distil import Measured, Monitors
 from handfast_kme.entangled import Pairs, coincidences
-from handfast_kme.line import both
 from handfast_kme.optics import Optics, asymptotic_rate, binary_entropy, honest
 from handfast_kme.satellite import Passes
 
@@ -233,21 +231,3 @@ def test_a_satellite_is_seen_in_its_windows_only() -> None:
     assert passes.until_next(400.0) == 5400.0
     assert passes.extra_loss_db(250.0) == 0.0
     assert passes.extra_loss_db(100.0) == passes.extra_loss_db(5800.0) > 5.0
-
-
-async def test_a_line_that_is_cancelled_in_the_moment_in_which_an_end_fails_stays_cancelled() -> None:
-    loop = asyncio.get_running_loop()
-    alice, bob = loop.create_future(), loop.create_future()
-
-    async def end(future: asyncio.Future[list[object]]) -> list[object]:
-        return await future
-
-    waiting = asyncio.create_task(both(end(alice), end(bob)))
-    # Until both ends are awaited.
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    alice.set_exception(LinkClosed("the peer is gone"))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
