@@ -11,6 +11,9 @@ from handfast_kme.messages import REASONS, Unavailable
 # Answers a call: its name and arguments.
 Handler = Callable[[str, list[Any]], Awaitable[Any]]
 
+# Characters of what another KME says that come into our logs and answers.
+_SAID = 500
+
 
 class Calls:
     """One connection. `run` serves until it is gone; `call` may be used meanwhile."""
@@ -37,10 +40,11 @@ class Calls:
         finally:
             self._waiting.pop(number, None)
         if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+            said = answer["error"][:_SAID]
             reason, link = answer.get("reason"), answer.get("link")
             if reason in REASONS:
-                raise Unavailable(reason, answer["error"], link if isinstance(link, str) else "")
-            raise PeerError(f"the other KME refused: {answer['error']}")
+                raise Unavailable(reason, said, link if isinstance(link, str) else "")
+            raise PeerError(f"the other KME refused: {said}")
         return answer
 
     async def run(self) -> None:

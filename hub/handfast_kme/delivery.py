@@ -66,7 +66,7 @@ class Delivery:
         raise Unauthorized(f"this KME serves no SAE whose certificate says {subject or 'nothing'}")
 
     async def status(self, caller: Consumer, slave_id: str) -> dict[str, Any]:
-        """Clause 6.1."""
+        """Status (clauses 5.2, 6.1), sizes in bits; BadRequest."""
         pair = self._between(caller, slave_id, "slave")
         await self._router.look()
         return {
@@ -83,7 +83,8 @@ class Delivery:
         }
 
     async def enc_keys(self, caller: Consumer, slave_id: str, request: KeyRequest) -> dict[str, Any]:
-        """Get key (clauses 5.3, 6.3): new keys, which the slave's KME has before this returns."""
+        """Get key (clauses 5.3, 6.3): new keys, which the slave's KME has before this returns. BadRequest,
+        Unavailable."""
         pair = self._between(caller, slave_id, "slave")
         if not pair.bidirectional and pair.consumers[0] != caller.name:
             raise BadRequest(
@@ -97,7 +98,7 @@ class Delivery:
         return {"keys": [{"key_ID": key_id, "key": _base64(value)} for key_id, value in keys.items()]}
 
     async def dec_keys(self, caller: Consumer, master_id: str, key_ids: Sequence[str]) -> dict[str, Any]:
-        """Get key with key IDs (clauses 5.4, 6.3): all of them or none."""
+        """Get key with key IDs (clauses 5.4, 6.3): all of them or none. BadRequest, Unauthorized."""
         found = await asyncio.to_thread(self._store.fetch, key_ids, master_id, caller.name, wall_clock())
         if found == "unauthorized":
             raise Unauthorized(f"{caller.name} was not named as a slave when this key was issued")

@@ -50,11 +50,12 @@ class Kme:
         self._door_tls, call_tls = server_tls(mine, "kme"), client_tls(mine, "kme")
         self.store = Store(self._folder.store(node))
         self.links: dict[str, LinkEnd] = {}
+        shares = network.shares()
         for link in network.links_of(node):
-            self.links[link.name] = self._end(link, call_tls)
+            self.links[link.name] = self._end(link, call_tls, Budget(shares[link.name], link.capacity))
         self._states = LinkStates(network, node, self.store, self.links)
         self._relay = Relay(network, self.node, self.store, self.links)
-        router = Router(network, self._states)
+        router = Router(network, self._states, shares)
         delivery = Delivery(network, self.node, self.store, self.links, router, self._relay)
         self._server = Server(delivery, self._door_tls)
 
@@ -81,7 +82,7 @@ class Kme:
             await self._server.stop()
             self.store.close()
 
-    def _end(self, link: ProviderLink, tls: ssl.SSLContext) -> LinkEnd:
+    def _end(self, link: ProviderLink, tls: ssl.SSLContext, budget: Budget) -> LinkEnd:
         alice, bob = self._network.ends(link)
         is_alice = alice.name == self.node.name
         psk_file = self._folder.psk_at_node(self.node.name, link.name)
@@ -89,7 +90,6 @@ class Kme:
         place = Place(link, self.node, bob if is_alice else alice, is_alice)
         psks = read_psk(psk_file), read_psk(self._folder.psk_at_node(self.node.name, f"{link.name}-line"))
         dials = self._folder.dials(link.name)
-        budget = Budget(self._network.shares(link.name), link.capacity)
         purse = Purse(link.name, budget, partial(self.store.count, link.name))
         return LinkEnd(place, self.store, psks, tls, lambda: read_dials(dials), purse)
 

@@ -163,20 +163,21 @@ class Network(Table):
         found = cheapest(hops, start, goal, self._closed())
         return (found,) if found else ()
 
-    def shares(self, link: str) -> dict[str, float]:
-        """Who has a part of what a link makes, by the name of the account (`budgets`): the consumer links
-        whose one or two best paths lead over it. All others that may ever come share one more."""
-        found: dict[str, float] = {}
-        hops = self._all_hops()
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Who has a part of what each link makes, by the names of link and account (`budgets`): the consumer
+        links whose one or two best paths lead over it. All others that may ever come share one more."""
+        found: dict[str, dict[str, float]] = {link.name: {} for link in self.provider_link}
+        hops, closed = self._all_hops(), self._closed()
         for pair in self.consumer_link:
-            start = self.node_of(pair.consumers[0]).name
+            start, goal = (self.node_of(name).name for name in pair.consumers)
             ways = (*self.paths(pair, start), *self.paths(pair, start, two=True))
-            if any(link in way.links for way in ways):
-                found[payer(*pair.consumers)] = pair.share
-            elif not self._given(pair):
-                goal = self.node_of(pair.consumers[1]).name
-                if start != goal and leads_over(hops, link, start, goal, self._closed()):
-                    found[OTHERS] = 1.0
+            best = {link for way in ways for link in way.links}
+            strays = start != goal and not self._given(pair)
+            for link, accounts in found.items():
+                if link in best:
+                    accounts[payer(*pair.consumers)] = pair.share
+                elif strays and leads_over(hops, link, start, goal, closed):
+                    accounts[OTHERS] = 1.0
         return found
 
     def _given(self, pair: ConsumerLink) -> list[tuple[str, ...]]:

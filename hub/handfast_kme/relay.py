@@ -139,7 +139,8 @@ class Relay:
         """Send keys over the first link of their way, and hear what the last KME did with them: "stored" or
         "held".
 
-        `came`: the link over which they came here. Unavailable, with the link that failed.
+        `came`: the link over which they came here. Unavailable, with the link that failed; PeerError when the
+        way does not begin here.
         """
         end = self._links.get(parcel.links[0])
         if end is None:

@@ -1,7 +1,7 @@
 """Which way the keys of two SAEs go: what the file says, and of that what may be used now."""
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from handfast_kme.alarms import Level
@@ -36,10 +36,12 @@ class Wanted(NamedTuple):
 class Router:
     """The ways of one network, seen from a KME that knows its links."""
 
-    def __init__(self, network: Network, states: LinkStates) -> None:
+    def __init__(
+        self, network: Network, states: LinkStates, shares: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        """`shares`: those of `network`, from which is read who may come over a link."""
         self._network, self._states = network, states
-        # Who may come over a link, for good: it stands in the file.
-        self._payers = {link.name: set(network.shares(link.name)) for link in network.provider_link}
+        self._payers = {link: set(accounts) for link, accounts in shares.items()}
 
     async def look(self) -> None:
         """Look at the links of this KME before a choice."""

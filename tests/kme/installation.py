@@ -98,6 +98,13 @@ def client(network: Network, sae: str, used: Path, kme_of: str | None = None, **
     return KmeClient(url, **wanted)  # type: ignore[arg-type]
 
 
+@contextlib.asynccontextmanager
+async def clients(network: Network, folder: Path, *saes: str) -> AsyncIterator[list[KmeClient]]:
+    """The client of each of `saes`, each with a memory of its own in `folder`."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(client(network, sae, folder / sae)) for sae in saes]
+
+
 @contextlib.contextmanager
 def process(file: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """`handfast-kme serve` as a process."""

@@ -4,13 +4,12 @@ import contextlib
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from installation import GOOD_OPTICS, client, free_ports, process, running, until
 
-from handfast.core.errors import Error
+from handfast.core.errors import Error, ReplayError
 from handfast_hub.trunk.kme import KmeClient
 from handfast_hub.trunk.kme_answers import Key
 from handfast_kme.apply import carry_out, plan
@@ -99,10 +98,13 @@ def kmes(
 
 
 async def asked(kme: KmeClient, peer: str, **more: Any) -> list[Key] | None:
-    """Keys, or nothing while the other KMEs are waited for."""
-    with contextlib.suppress(Error):
+    """Keys, or nothing while the other KMEs are waited for; a key that came before is never swallowed."""
+    try:
         return await kme.enc_keys(peer, **more)
-    return None
+    except ReplayError:
+        raise
+    except Error:
+        return None
 
 
 async def ready(kme: KmeClient, peer: str, least: int = 1, ways: int = 1) -> None:
@@ -118,36 +120,30 @@ async def ready(kme: KmeClient, peer: str, least: int = 1, ways: int = 1) -> Non
     await until(enough)
 
 
-def _client(network: Network, folder: Path, sae: str, **more: Any) -> KmeClient:
-    return client(network, sae, folder / sae, **more)
-
-
-@contextlib.asynccontextmanager
-async def clients(network: Network, folder: Path, *saes: str) -> AsyncIterator[list[KmeClient]]:
-    """The client of each of `saes`, each with a memory of its own in `folder`."""
-    async with contextlib.AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(_client(network, folder, sae)) for sae in saes]
-
-
 class World:
     """KMEs in this process, their stores filled by hand."""
 
     def __init__(
-        self, kmes: dict[str, Any], stack: contextlib.AsyncExitStack, make: Callable[..., KmeClient]
+        self, kmes: dict[str, Any], stack: contextlib.AsyncExitStack, network: Network, folder: Path
     ) -> None:
         self.kmes: dict[str, Kme] = kmes
-        self._stack, self._make = stack, make
+        self._stack, self._network, self._folder = stack, network, folder
 
     async def sae(self, node: str, **more: Any) -> KmeClient:
-        return await self._stack.enter_async_context(self._make(f"sae-{node}", **more))
+        """The client of the SAE at a node; it ends with the KMEs."""
+        name = f"sae-{node}"
+        made = client(self._network, name, self._folder / name, **more)
+        return await self._stack.enter_async_context(made)
 
     def cells(self, link: str) -> list[int]:
+        """How many a link has at each of its ends."""
         return [kme.store.count(link) for kme in self.kmes.values() if link in kme.links]
 
 
 @contextlib.asynccontextmanager
 async def world(folder: Path, *args: Any, keys: int = 60, **more: Any) -> AsyncIterator[World]:
+    """The network of `network_of(folder, *args, **more)` with `keys` cells on each link, no light."""
     network, _ = network_of(folder, *args, **more)
     fill(network, keys)
     async with running(network, line=False) as kmes, contextlib.AsyncExitStack() as stack:
-        yield World(kmes, stack, partial(_client, network, folder))
+        yield World(kmes, stack, network, folder)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from installation import until
-from relays import asked, clients, fill, kmes, network_of, ready
+from installation import clients, until
+from relays import asked, fill, kmes, network_of, ready
 
 from handfast_hub.trunk.kme_answers import Key, KeysUnavailable
 from handfast_kme.budgets import OTHERS, Budget

@@ -6,8 +6,8 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from installation import process, until
-from relays import DIAMOND, asked, clients, fill, kmes, network_of, ready
+from installation import clients, process, until
+from relays import DIAMOND, asked, fill, kmes, network_of, ready
 
 from handfast_hub.trunk.kme_answers import Key, KeyNotFound
 

@@ -5,8 +5,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from installation import process, until
-from relays import clients, fill, kmes, network_of, ready
+from installation import clients, process, until
+from relays import fill, kmes, network_of, ready
 
 from handfast.core.errors import Error
 from handfast_hub.trunk.kme import KmeClient

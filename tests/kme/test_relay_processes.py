@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from installation import until
-from relays import DIAMOND, TWO, asked, clients, fill, held, kmes, network_of, ready
+from installation import clients, until
+from relays import DIAMOND, TWO, asked, fill, held, kmes, network_of, ready
 
 from handfast_hub.trunk.kme_answers import KeysUnavailable, KmeRefused
 

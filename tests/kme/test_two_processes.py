@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from installation import client, installed, process, until
+from installation import clients, installed, process, until
 
 from handfast_hub.trunk.kme import KmeClient
 from handfast_hub.trunk.kme_answers import KeyLost, KeysUnavailable, KmeUnreachable
@@ -23,10 +23,7 @@ async def test_both_hubs_get_the_same_key_from_their_own_kme(tmp_path: Path) -> 
         process(file, "--node", "berlin"),
         process(file, "--node", "vienna"),
     ):
-        async with (
-            client(network, "hub-berlin", tmp_path / "a") as berlin,
-            client(network, "hub-vienna", tmp_path / "b") as vienna,
-        ):
+        async with clients(network, tmp_path, "hub-berlin", "hub-vienna") as (berlin, vienna):
             await until(lambda: stored(berlin, "hub-vienna", 50))
             sent = await berlin.enc_keys("hub-vienna", 20, 256)
             got = await vienna.dec_keys("hub-berlin", [key.key_id for key in sent], 256)
@@ -42,31 +39,26 @@ async def test_kill_9_of_any_process_loses_no_stored_key_and_gives_none_twice(tm
     network, file = installed(tmp_path, max_keys=600)
     given: dict[str, bytes] = {}
     options = (("--line", "fibre"), ("--node", "berlin"), ("--node", "vienna"))
-    with contextlib.ExitStack() as stack:
-        children = {option: stack.enter_context(process(file, *option)) for option in options}
-        berlin = await stack_client(stack, network, "hub-berlin", tmp_path / "a")
-        vienna = await stack_client(stack, network, "hub-vienna", tmp_path / "b")
-        await until(lambda: stored(berlin, "hub-vienna", 50))
-        for victim in (*options, *reversed(options)):
-            sent = await berlin.enc_keys("hub-vienna", 3)
-            children[victim].kill()
-            children[victim].wait()
-            children[victim] = stack.enter_context(process(file, *victim))
-            await until(lambda: stored(berlin, "hub-vienna", 10))
-            await until(lambda: stored(vienna, "hub-berlin", 10))
-            # What the slave's KME promised before the kill is still there.
-            got = await vienna.dec_keys("hub-berlin", [key.key_id for key in sent])
-            assert got == sent
-            assert not set(given) & {key.key_id for key in sent}
-            given |= {key.key_id: key.value for key in sent}
-            # The clients remember every key, so a repeat would have been refused; and both ends still agree.
-            [one] = await until(lambda: asked(vienna, "hub-berlin"))
-            assert await berlin.dec_keys("hub-vienna", [one.key_id]) == [one]
+    async with clients(network, tmp_path, "hub-berlin", "hub-vienna") as (berlin, vienna):
+        with contextlib.ExitStack() as stack:
+            children = {option: stack.enter_context(process(file, *option)) for option in options}
+            await until(lambda: stored(berlin, "hub-vienna", 50))
+            for victim in (*options, *reversed(options)):
+                sent = await berlin.enc_keys("hub-vienna", 3)
+                children[victim].kill()
+                children[victim].wait()
+                children[victim] = stack.enter_context(process(file, *victim))
+                await until(lambda: stored(berlin, "hub-vienna", 10))
+                await until(lambda: stored(vienna, "hub-berlin", 10))
+                # What the slave's KME promised before the kill is still there.
+                got = await vienna.dec_keys("hub-berlin", [key.key_id for key in sent])
+                assert got == sent
+                assert not set(given) & {key.key_id for key in sent}
+                given |= {key.key_id: key.value for key in sent}
+                # The clients remember every key, so a repeat would have been refused; both ends still agree.
+                [one] = await until(lambda: asked(vienna, "hub-berlin"))
+                assert await berlin.dec_keys("hub-vienna", [one.key_id]) == [one]
     assert len(set(given.values())) == len(given) == 18
-
-
-async def stack_client(stack: contextlib.ExitStack, network: object, sae: str, used: Path) -> KmeClient:
-    return client(network, sae, used)  # type: ignore[arg-type]
 
 
 async def asked(kme: KmeClient, peer: str) -> object:
