@@ -22,11 +22,6 @@ from handfast_hub.registry.schema import ONBOARDED, REVOKED
 from handfast_hub.vault import create_master_key
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> HubConfig:
-    return world.new_hub(tmp_path)
-
-
 def mode_of(path: Path) -> int:
     return path.stat().st_mode & 0o777
 

@@ -50,11 +50,6 @@ class Holder:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> HubConfig:
-    return world.new_hub(tmp_path)
-
-
-@pytest.fixture
 def holders(config: HubConfig, tmp_path: Path) -> Iterator[list[Holder]]:
     made: list[Holder] = []
     yield made

@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,6 @@ DAY = 86400.0
 def config(tmp_path: Path) -> HubConfig:
     kept = "readings = 5\nevents = 1000\ncommands = 3\ntokens = 2\n"
     return world.new_hub(tmp_path, f"[retention]\n{kept}")
-
-
-@pytest.fixture
-async def registry(config: HubConfig) -> AsyncIterator[Registry]:
-    opened = await Registry.open(config, world.crypto)
-    yield opened
-    await opened.close()
 
 
 def count(config: HubConfig, table: str) -> int:

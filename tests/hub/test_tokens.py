@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import registry_world as world
@@ -19,13 +17,6 @@ from handfast_hub.registry.reads import ACK_GRACE, BOUND_TOKEN_GRACE
 from handfast_hub.registry.registry import Registry
 from handfast_hub.registry.schema import JOINING, ONBOARDED
 from handfast_hub.registry.tokens import NewTokens
-
-
-@pytest.fixture
-async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
-    opened = await Registry.open(world.new_hub(tmp_path), world.crypto)
-    yield opened
-    await opened.close()
 
 
 def single(expires_at: float = NOW + 60) -> NewTokens:

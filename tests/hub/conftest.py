@@ -1,0 +1,24 @@
+"""Fixtures of more than one file here."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import registry_world as world
+
+from handfast_hub.config import HubConfig
+from handfast_hub.registry.registry import Registry
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> HubConfig:
+    """The configuration of a hub that was just made."""
+    return world.new_hub(tmp_path)
+
+
+@pytest.fixture
+async def registry(config: HubConfig) -> AsyncIterator[Registry]:
+    """Its registry, open."""
+    opened = await Registry.open(config, world.crypto)
+    yield opened
+    await opened.close()
