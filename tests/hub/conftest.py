@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import registry_world as world
+from operator_shell import Shell
 
 from handfast_hub.config import HubConfig
 from handfast_hub.registry.registry import Registry
@@ -22,3 +23,16 @@ async def registry(config: HubConfig) -> AsyncIterator[Registry]:
     opened = await Registry.open(config, world.crypto)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Shell:
+    """A prompt where there is no hub yet."""
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def shell(empty: Shell) -> Shell:
+    """A prompt at a hub that was just made."""
+    empty.type("init", "--name", "berlin")
+    return empty
