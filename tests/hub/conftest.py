@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import registry_world as world
 from operator_shell import Shell
+from simulated_devices import Overheard
 
 from handfast_hub.config import HubConfig
+from handfast_hub.memory_hub import MemoryHub
+from handfast_hub.mqtt import ingress
 from handfast_hub.registry.registry import Registry
 
 
@@ -36,3 +39,19 @@ def shell(empty: Shell) -> Shell:
     """A prompt at a hub that was just made."""
     empty.type("init", "--name", "berlin")
     return empty
+
+
+@pytest.fixture
+async def overheard(hub: MemoryHub) -> Overheard:
+    """What the hub sends from now on."""
+    # Traffic takes `publish` when it is made; a hub that is listened to is started again.
+    await hub.close()
+    wire = Overheard(hub)
+    await hub.start()
+    return wire
+
+
+@pytest.fixture
+def short_goodbyes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub's ingress that closes does not wait for what the broker has not acknowledged."""
+    monkeypatch.setattr(ingress, "CLOSE_GRACE", 0.01)

@@ -1,4 +1,4 @@
-"""A prompt for `handfast-hub`: commands in this process or in one of their own, and what there is to ask for."""
+"""A prompt for `handfast-hub`: commands in this process or in one of their own, and devices to ask for."""
 
 import json
 import os
@@ -16,8 +16,6 @@ from handfast_hub.cli import app
 from handfast_hub.registry.registry import Registry
 
 ROOT = Path(__file__).parents[2]
-
-
 SOURCES = os.pathsep.join((str(ROOT / "sdk"), str(ROOT / "hub")))
 
 

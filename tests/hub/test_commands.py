@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from test_traffic import Fleet, Overheard, device, obey, start_again, until
+from simulated_devices import Fleet, Overheard, device, obey, start_again, until
 
 from handfast.core import topics
 from handfast.core.errors import LinkClosed
@@ -15,14 +15,6 @@ from handfast_hub import outgoing
 from handfast_hub.memory_hub import MemoryHub
 from handfast_hub.registry.operator import CommandInfo, NewCommand
 from handfast_hub.registry.traffic import Dispatch
-
-
-@pytest.fixture
-async def overheard(hub: MemoryHub) -> Overheard:
-    await hub.close()
-    wire = Overheard(hub)
-    await hub.start()
-    return wire
 
 
 @pytest.fixture

@@ -3,54 +3,22 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from registry_world import Speaker
+from simulated_devices import Fleet, Overheard, device, kept, obey, start_again, until
 
 from handfast import Device, identity
 from handfast.core import constants, topics
 from handfast.core.errors import LinkTimeout, RefusedError
-from handfast.core.records import decode_header
-from handfast_cpython.swarm import Simulated, Swarm
+from handfast_cpython.swarm import Simulated
 from handfast_hub import arrivals, outgoing
 from handfast_hub.config import HubConfig
 from handfast_hub.memory_hub import MemoryHub
 from handfast_hub.registry.group import Operation
 from handfast_hub.registry.registry import Registry
 from handfast_hub.registry.traffic import known_devices
-
-Fleet = Callable[..., Swarm]
-
-
-class Overheard:
-    """Every record that a hub sends to devices; `reused` holds nonces that sealed two records."""
-
-    def __init__(self, hub: MemoryHub) -> None:
-        self.records: list[tuple[int, int, int]] = []
-        self.reused: list[tuple[str, int, int]] = []
-        self._seen: dict[tuple[str, int, int], bytes] = {}
-        self._publish = hub.broker.publish
-        hub.broker.publish = self.publish  # type: ignore[method-assign]
-
-    def publish(self, topic: str, payload: bytes) -> None:
-        parsed = topics.parse(topic)
-        if parsed.device_id is not None:
-            header = decode_header(payload)
-            name = (parsed.device_id.hex(), header.epoch, header.piv)
-            if self._seen.setdefault(name, payload) != payload:
-                self.reused.append(name)
-            self.records.append((parsed.channel, header.epoch, header.piv))
-        self._publish(topic, payload)
-
-
-@pytest.fixture
-async def overheard(hub: MemoryHub) -> Overheard:
-    # Traffic takes `publish` when it is made; a hub that is listened to is started again.
-    await hub.close()
-    wire = Overheard(hub)
-    await hub.start()
-    return wire
 
 
 @pytest.fixture
@@ -59,39 +27,6 @@ async def one(swarm: Fleet, hub: MemoryHub) -> AsyncIterator[Simulated]:
     async with swarm(devices=1, seed=7) as fleet:
         await fleet.onboard(within=60)
         yield fleet.devices[0]
-
-
-def device(simulated: Simulated) -> Device:
-    assert simulated.device is not None
-    return simulated.device
-
-
-async def kept(hub: MemoryHub) -> list[bytes]:
-    """What the registry holds, in the order of delivery."""
-    return [reading.data for reading in await hub.operator.readings(0, 100_000)]
-
-
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until it holds, by the real clock: the database has threads."""
-    end = asyncio.get_running_loop().time() + seconds
-    while not condition():
-        assert asyncio.get_running_loop().time() < end, "it never came true"
-        await asyncio.sleep(0.005)
-
-
-async def obey(simulated: Simulated, heard: list[bytes]) -> None:
-    """Answer every command, and note it."""
-    async for message in device(simulated).messages():
-        if message.channel == "command":
-            heard.append(message.data)
-            await message.reply(b"done")
-
-
-async def start_again(simulated: Simulated) -> None:
-    """A power cut: another Device over the same flash."""
-    await device(simulated).close()
-    simulated.device = Device(simulated.host, simulated.link)
-    await simulated.device.onboard()
 
 
 async def test_a_device_that_enrols_again_is_heard_under_its_new_key(one: Simulated, hub: MemoryHub) -> None:
