@@ -50,6 +50,9 @@ class Listed:
         if self._failures and what != "prepare":
             raise self._failures.pop(0)
 
+    def fail(self, *failures: Exception) -> None:
+        self._failures += failures
+
     async def until(self, *asked: str) -> None:
         async with asyncio.timeout(60):
             while self.asked != list(asked):
@@ -196,6 +199,21 @@ async def test_an_alarm_closes_a_feed_that_fails_closed_however_often_it_has_to_
         feeder.offer(key(2))
         await consumer.until("prepare", *["shut"] * 7, "put 2")
         await state(feeder, "fed")
+
+
+async def test_a_closed_feed_whose_next_key_half_succeeded_is_closed_again() -> None:
+    consumer = Listed()
+    async with feeding(consumer, "close") as feeder:
+        feeder.distrust("alarm")
+        await state(feeder, "closed")
+        # Such as a charon that made the connection and answered too late.
+        consumer.fail(*[FeedError("no answer")] * 3)
+        feeder.offer(key(2))
+        await consumer.until("prepare", "shut", *["put 2"] * 3)
+        await state(feeder, "failing")
+        feeder.distrust("another alarm")
+        await consumer.until("prepare", "shut", *["put 2"] * 3, "shut")
+        await state(feeder, "closed")
 
 
 async def test_a_trunk_that_brings_no_new_key_closes_a_feed_that_fails_closed() -> None:

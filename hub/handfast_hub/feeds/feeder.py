@@ -120,13 +120,17 @@ class Feeder:
                 key, self._offered = self._offered, None
                 if key is not None:
                     await self._insist(partial(self._put, key))
-                elif self._unsound and self.settings.without_qkd == "close" and not self._closed:
+                elif self._unsound and self.settings.without_qkd == "close" and not self._is_shut():
                     await self._insist(self._shut, for_ever=True)
                 elif not told:
                     await self._insist(self._look_after)
         except FeedError:
             self._ended = True
             _LOG.error("the feed has stopped", feed=self.name, reason=self._problem)
+
+    def _is_shut(self) -> bool:
+        # A consumer that failed at a key, or answered too late, may have let something through all the same.
+        return self._closed and not self._behind
 
     async def _put(self, key: FeedKey) -> None:
         self._behind = True
