@@ -48,9 +48,14 @@ def tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         )  # fmt: skip
     # The module reads its configuration when it is initialized.
     pkcs11.lib(str(MODULE)).reinitialize()
-    (tmp_path / "pin").write_text(f"{PIN}\n")
-    yield tmp_path / "pin"
+    yield pin_file(tmp_path / "pin", PIN)
     pkcs11.lib(str(MODULE)).finalize()
+
+
+def pin_file(path: Path, pin: str, mode: int = 0o600) -> Path:
+    path.write_text(f"{pin}\n")
+    path.chmod(mode)
+    return path
 
 
 def consumer(pin: Path, label: str = "berlin", **more: Any) -> Any:
@@ -195,9 +200,10 @@ async def test_what_is_wrong_is_said_in_one_sentence(tokens: Path, tmp_path: Pat
     (tmp_path / "no.so").write_text("not a module")
     with pytest.raises(FeedError, match="the token 'berlin' failed"):
         await consumer(tokens, module=tmp_path / "no.so").look()
-    wrong = tmp_path / "wrong"
-    wrong.write_text("0000000000")
+    for mode in (0o640, 0o604):
+        with pytest.raises(FeedError, match=rf"may be read by others \(mode 0{mode:o}\); run: chmod 600"):
+            await consumer(pin_file(tmp_path / "open", PIN, mode)).look()
     with pytest.raises(FeedError, match="refuses the PIN in") as refused:
-        await consumer(wrong).look()
+        await consumer(pin_file(tmp_path / "wrong", "0000000000")).look()
     assert refused.value.lasting
     await consumer(tokens).look()

@@ -5,6 +5,8 @@ reads it, this hub neither. Its CKA_ID is the name of the key, the same at both 
 `handfast-FEED-EPOCH-NAME`. A program says by the CKA_ID which key it used.
 """
 
+import os
+import stat
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -111,10 +113,7 @@ class Pkcs11:
     @contextmanager
     def _session(self) -> Iterator[pkcs11.Session]:
         settings = self._settings
-        try:
-            pin = settings.pin_file.read_text(encoding="utf-8").partition("\n")[0]
-        except (OSError, UnicodeDecodeError):
-            raise FeedError(f"expected the user PIN of the token in {settings.pin_file}") from None
+        pin = _read_pin(settings.pin_file)
         if not settings.module.is_file():
             raise FeedError(f"there is no PKCS#11 module {settings.module}")
         try:
@@ -132,3 +131,17 @@ class Pkcs11:
         except faults.PKCS11Error as error:
             reason = type(error).__name__ if type(error) is not faults.PKCS11Error else str(error)
             raise FeedError(f"the token '{settings.token}' failed: {reason}") from None
+
+
+def _read_pin(path: Path) -> str:
+    """The user PIN, the first line of `path`; FeedError when it is missing or others may read it."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            pin = file.readline().removesuffix("\n")
+    except (OSError, UnicodeDecodeError):
+        raise FeedError(f"expected the user PIN of the token in {path}") from None
+    # As with the master key of the hub.
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise FeedError(f"{path} may be read by others (mode {mode & 0o777:04o}); run: chmod 600 {path}")
+    return pin

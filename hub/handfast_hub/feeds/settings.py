@@ -87,7 +87,7 @@ class Pkcs11Feed(_Feed):
     """The label of the token."""
 
     pin_file: Path
-    """A file whose first line is the user PIN."""
+    """A file whose first line is the user PIN; nobody but the user of the hub may read it (mode 0600)."""
 
     key_type: Literal["aes", "generic"] = "aes"
     """`aes` makes keys for AES, `generic` makes generic secrets for HMAC."""
