@@ -1,12 +1,11 @@
 """The demo's QKD installation, SIMULATED: two KMEs and a line, each a process. Run by trunk_act.py."""
 
 import asyncio
-import contextlib
-import socket
 import sys
 from pathlib import Path
 from typing import Any
 
+from ports import free_ports
 from wire import serve
 
 from handfast_kme.installed import Folder
@@ -69,7 +68,7 @@ class QkdSide:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "network.toml"
-        self._file.write_text(NETWORK.format(*_free_ports(5)), encoding="utf-8")
+        self._file.write_text(NETWORK.format(*free_ports(5)), encoding="utf-8")
         self._network = load_network(self._file)
         self._folder = Folder(self._network.group.folder)
         self._serving: asyncio.subprocess.Process | None = None
@@ -122,14 +121,6 @@ class QkdSide:
     async def _run(self, command: str, *words: str) -> None:
         if await (await self._start(command, *words)).wait():
             raise RuntimeError(f"handfast-kme {command} failed")
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 async def main(folder: Path) -> None:

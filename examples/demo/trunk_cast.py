@@ -2,11 +2,11 @@
 
 import asyncio
 import secrets
-import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from ports import free_ports
 from wire import Child
 
 from handfast_hub.trunk.trunks import encode_secret
@@ -34,7 +34,7 @@ class Cast:
         hubs = {"berlin": self.berlin, "vienna": self.vienna}
         codes = {name: await hub.call("code") for name, hub in hubs.items()}
         (self.folder / "pairing").write_text(encode_secret(secrets.token_bytes(32)))
-        port = _free_port()
+        [port] = free_ports(1)
         roads = {"berlin": f"[bridge]\nport = {port}\n", "vienna": ""}
         dials = {"berlin": "", "vienna": f'connect = "127.0.0.1:{port}"\n'}
         started = {}
@@ -144,9 +144,3 @@ class Cast:
     async def bulk_keys(self) -> str:
         """Whether a quantum key was spent on the lane of bulk traffic."""
         return "some" if (await self.berlin.call("trunk"))["epochs"]["bulk"]["qkd"] else "none"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

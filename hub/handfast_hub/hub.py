@@ -26,8 +26,8 @@ from handfast.ports import Clock, Crypto
 from handfast_cpython.clock import Clock as MachineClock
 from handfast_cpython.crypto import Crypto as MachineCrypto
 from handfast_hub.config import HubConfig
-from handfast_hub.feed import Feed
 from handfast_hub.fragments import Fragments
+from handfast_hub.listeners import Listeners
 from handfast_hub.randomness import Randomness, open_randomness
 from handfast_hub.registry.bridging import Arrival
 from handfast_hub.registry.engine import RegistryError
@@ -68,8 +68,8 @@ class Hub:
         self.crypto: Crypto = crypto or MachineCrypto()
         self.clock: Clock = clock or MachineClock()
         self._given_transport = transport
-        self._readings: Feed[Reading] = Feed()
-        self._bridged: Feed[Arrival] = Feed()
+        self._readings: Listeners[Reading] = Listeners()
+        self._bridged: Listeners[Arrival] = Listeners()
         self._answers: dict[int, asyncio.Future[Response]] = {}
         self._partings: set[asyncio.Task[None]] = set()
         # A device sends all its records on a few topics.
@@ -132,13 +132,7 @@ class Hub:
             born,
         )
         self._closing.push_async_callback(self._sessions.close)
-        self._trunks = Trunks(
-            self.config,
-            self._registry,
-            self.crypto,
-            self._random,
-            self._bridged.put,
-        )
+        self._trunks = Trunks(self.config, self._registry, self.crypto, self._random, self._bridged.put)
         self._closing.push_async_callback(self._trunks.close)
         self._sessions.recall(await self._registry.answers(time.time() - RECALL_SECONDS))
         subscriptions = topics.hub_subscriptions(self.hub_id[:KID_LENGTH])

@@ -10,8 +10,8 @@ Item = TypeVar("Item")
 LIMIT = 10_000
 
 
-class Feed(Generic[Item]):
-    """Any number of listeners hear everything from when they begin to listen."""
+class Listeners(Generic[Item]):
+    """Any number of them; each hears everything from when it begins to listen."""
 
     def __init__(self) -> None:
         self._queues: set[asyncio.Queue[Item]] = set()
