@@ -168,6 +168,21 @@ async def test_a_library_that_never_comes_back_holds_up_one_thread_and_nothing_e
         await worker.do(lambda: 1 // 0)
 
 
+async def test_a_machine_without_a_thread_to_spare_delays_a_call_and_loses_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    worker, came = Worker(), threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        with pytest.raises(FeedError, match="start no thread now"):
+            await worker.do(came.set)
+    await worker.do(came.set)
+    assert came.is_set()
+
+
 async def test_an_alarm_keeps_the_last_key_and_says_so() -> None:
     consumer = Listed()
     async with feeding(consumer) as feeder:

@@ -22,7 +22,8 @@ class Worker:
         self._busy = threading.Lock()
 
     async def do(self, work: Callable[[], object]) -> None:
-        """Do `work`, and raise what it raises; FeedError when the call before has not come back."""
+        """Do `work`, and raise what it raises; FeedError when the call before has not come back,
+        or when this one did not within PATIENCE seconds or cannot begin."""
         if not self._busy.acquire(blocking=False):
             raise FeedError("the call before has not come back yet")
         loop = asyncio.get_running_loop()
@@ -47,7 +48,11 @@ class Worker:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(tell, error)
 
-        threading.Thread(target=run, name="key feed", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="key feed", daemon=True).start()
+        except RuntimeError:
+            self._busy.release()
+            raise FeedError("this machine lets the hub start no thread now") from None
         try:
             async with asyncio.timeout(PATIENCE):
                 await done
