@@ -1,8 +1,6 @@
 """The quantum source behind HTTPS, against a real server on this machine."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -11,10 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from mosquitto import make_certificates
 
 from handfast.core.errors import EntropyError
 from handfast_cpython.qrng import open_source
@@ -29,40 +24,12 @@ class Service(NamedTuple):
     requests: list[str]
 
 
-def certificate(path: Path, host: str) -> tuple[Path, Path]:
-    """A self-signed certificate for `host` and 127.0.0.1, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = dt.datetime.now(dt.UTC)
-    names = x509.SubjectAlternativeName(
-        [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    )
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files = path / f"{host}.pem", path / f"{host}.key"
-    files[0].write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    form = serialization.PrivateFormat.PKCS8
-    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
-    return files
-
-
 @asynccontextmanager
 async def service(path: Path, answers: list[bytes]) -> AsyncIterator[Service]:
     """Answers each request with the next of `answers`, whole HTTP responses."""
-    ca, key = certificate(path, "localhost")
+    ca, own = make_certificates(path / "server")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(ca, key)
+    context.load_cert_chain(own.certificate, own.key)
     requests: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -140,7 +107,7 @@ async def test_any_other_answer_is_an_entropy_error_without_the_url(
 
 async def test_a_service_without_a_trusted_certificate_gives_nothing(tmp_path: Path) -> None:
     async with service(tmp_path, [response(bytes(64))]) as served:
-        stranger, _ = certificate(tmp_path, "stranger")
+        stranger, _ = make_certificates(tmp_path / "stranger")
         for ca in (None, str(stranger)):
             source = HttpsSource(served.url, ca=ca)
             with pytest.raises(
