@@ -5,7 +5,7 @@ from collections import namedtuple
 from refusal import refused
 from vector_file import load
 
-from handfast.core.cbor import decode, decode_sequence, encode, encode_sequence
+from handfast.core.cbor import content, decode, decode_sequence, encode, encode_sequence, read
 from handfast.core.errors import DecodeError, LocalError
 
 
@@ -79,6 +79,22 @@ def test_what_is_decoded_from_a_buffer_does_not_change_with_it() -> None:
     value = decode(buffer)
     buffer[1] = 3
     assert value == b"\x02"
+
+
+def test_what_is_read_in_a_view_are_views_and_the_keys_of_its_maps_are_not() -> None:
+    data = encode([b"0123", {b"key": b"value", 1: "text"}])
+    value, end = read(memoryview(data), 0)
+    assert end == len(data) and isinstance(value[0], memoryview)
+    assert value == [b"0123", {b"key": b"value", 1: "text"}]
+
+
+def test_the_content_of_a_byte_string_is_found_where_it_lies() -> None:
+    for size in (0, 23, 24, 255, 256, 65535, 65536):
+        data = b"\x01" + encode(bytes(size)) + b"\x02"
+        for source in (data, memoryview(data)):
+            assert content(source, 1) == (len(data) - 1 - size, len(data) - 1)
+    for wrong in ("", "00", "60", "80", "a0", "f5", "41", "58", "5817" + "00" * 23, "5900", "5f40ff", "5c"):
+        refused(DecodeError, content, bytes.fromhex(wrong), 0)
 
 
 def test_a_tuple_is_written_as_an_array() -> None:

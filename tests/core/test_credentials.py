@@ -59,11 +59,14 @@ def test_a_credential_of_another_form_is_refused() -> None:
     other_algorithm[3] = ML_DSA_44
     private = dict(key)
     private[-2] = bytes(32)
+    mapped_kid = dict(key)
+    mapped_kid[2] = {b"kid": [b"kid"]}
     for claims in (
         {2: "s", 8: {1: other_kid}},
         {2: "s", 8: {1: long_kid}},
         {2: "s", 8: {1: other_algorithm}},
         {2: "s", 8: {1: private}},
+        {2: "s", 8: {1: mapped_kid}},
         {2: "s", 8: {1: key, 3: b"kid"}},
         {2: "s", 8: {1: key}, 4: 1790000000},  # exp: nobody here would honour it
         {2: "s", 8: {3: b"kid"}},
@@ -75,10 +78,13 @@ def test_a_credential_of_another_form_is_refused() -> None:
         {2: "", 8: {1: key}},
         {2: "x" * (MAX_SUBJECT + 1), 8: {1: key}},
         {2: b"s", 8: {1: key}},
+        {2: {b"s": {b"s": "s"}}, 8: {1: key}},
         [2, "s"],
         "s",
     ):
         refused(DecodeError, decode_ccs, crypto, encode(claims))
+        # A board reads it where it lies.
+        refused(DecodeError, decode_ccs, crypto, memoryview(encode(claims)))
 
 
 def test_a_credential_has_one_encoding() -> None:

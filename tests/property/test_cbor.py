@@ -100,8 +100,24 @@ def test_two_hundred_thousand_inputs_give_our_error_or_themselves(seed: int) -> 
     assert INPUTS // 40 < accepted < INPUTS // 5
 
 
+def outcome(data: "bytes | memoryview") -> "tuple[object, int] | None":
+    """What is read at the beginning and where it ends; None when that is refused."""
+    try:
+        value, end = cbor.read(data, 0)
+    except DecodeError:
+        value, end = None, 0
+    try:
+        start, after = cbor.content(data, 0)
+    except DecodeError:
+        assert not isinstance(value, (bytes, memoryview))
+    else:
+        assert after == end and bytes(data[start:after]) == value
+    return (value, end) if end else None
+
+
 def check(data: bytes) -> bool:
     """Decode `data`, compare with the judge, and say whether it was accepted."""
+    assert outcome(memoryview(data)) == outcome(data), data.hex()
     try:
         value = cbor.decode(data)
     except DecodeError:

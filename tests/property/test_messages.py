@@ -1,5 +1,6 @@
 """Any bytes give a value that encodes back to them, or a DecodeError; any value comes back unchanged."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handfast.core import cbor, credentials, messages
+from handfast.core.constants import IDENTIFIER_LENGTH
 from handfast.core.cose import decode_key, encode_key
 from handfast.core.errors import AuthenticationError, DecodeError
 from handfast.core.identifiers import decode_identifier, encode_identifier
@@ -85,6 +87,44 @@ def test_any_bytes_are_one_of_our_encodings_or_refused(data: bytes) -> None:
     )
 
 
+def outcome(decode: Callable[[Any], Any], data: "bytes | memoryview") -> object:
+    """What `decode` gives, or that it refuses."""
+    try:
+        return decode(data)
+    except DecodeError:
+        return "refused"
+
+
+def frame_of(data: bytes) -> messages.Frame:
+    """A frame by way of all its CBOR items."""
+    if data[:1] == b"\xf5":
+        return messages.Frame(None, data[1:], None)
+    first, *others = cbor.decode_sequence(data) or [None]
+    c_x = decode_identifier(first)
+    if len(others) == 1 and isinstance(others[0], bytes):
+        return messages.Frame(c_x, cbor.encode(others[0]), None)
+    return messages.Frame(c_x, None, messages.decode_error(cbor.encode_sequence(*others)))
+
+
+@given(inputs | st.tuples(identifiers, sequences).map(lambda parts: cbor.encode(parts[0]) + parts[1]))
+def test_any_bytes_are_the_frame_that_a_reader_of_every_item_finds_also_in_a_view(data: bytes) -> None:
+    expected = outcome(frame_of, data)
+    assert outcome(messages.decode_frame, data) == expected
+    # Of a view so much is read as identifiers of ours have.
+    if expected == "refused" or len(getattr(expected, "c_x", None) or b"") <= IDENTIFIER_LENGTH:
+        assert outcome(messages.decode_frame, memoryview(data)) == expected
+
+
+@given(inputs)
+def test_any_bytes_are_the_same_in_a_view(data: bytes) -> None:
+    view = memoryview(bytearray(data))
+    for decode in (messages.decode_plaintext_2, messages.decode_ead, messages.decode_error):
+        assert outcome(decode, view) == outcome(decode, data)
+    for suite in SUITES.values():
+        split = functools.partial(messages.split_message_2, suite=suite)
+        assert outcome(split, view) == outcome(split, data)
+
+
 @given(st.binary(max_size=3000), st.sampled_from([*SUITES.values(), CLASSIC_SUITES[2]]))
 def test_any_message_2_is_split_or_refused(data: bytes, suite: Any) -> None:
     for message_2 in (data, cbor.encode(data)):
@@ -105,7 +145,8 @@ def test_any_item_is_an_identifier_an_id_cred_and_a_key_of_ours_or_refused(item:
         encoded = credentials.decode_id_cred_field(value, field)
         assert credentials.encode_id_cred_field(encoded) == field
         credentials.kid_in(encoded)
-        credentials.credential_in(crypto, encoded)
+        by_value = functools.partial(credentials.credential_in, crypto)
+        assert outcome(by_value, memoryview(encoded)) == outcome(by_value, encoded)
 
     def key(value: object) -> None:
         encoded = cbor.encode(value)
@@ -124,11 +165,10 @@ def test_any_key_in_a_credential_is_refused_or_ours(key: dict[int, object], wron
     key = {1: 7, 2: bytes(8), 3: -48, -1: bytes(row.public_key), **key}
     if not wrong_kid and isinstance(key[-1], bytes) and type(key[3]) is int:
         key[2] = credentials.thumbprint(crypto, key[3], key[-1])[:8]
-    one_encoding(
-        lambda encoded: credentials.decode_ccs(crypto, encoded),
-        lambda credential: credentials.make_ccs(crypto, *credential[1:4]).encoded,
-        cbor.encode({2: "s", 8: {1: key}}),
-    )
+    ccs = cbor.encode({2: "s", 8: {1: key}})
+    decode = functools.partial(credentials.decode_ccs, crypto)
+    one_encoding(decode, lambda credential: credentials.make_ccs(crypto, *credential[1:4]).encoded, ccs)
+    assert outcome(decode, memoryview(ccs)) == outcome(decode, ccs)
 
 
 @given(st.integers(-3, 5), suites_i, st.binary(max_size=60), identifiers, eads)

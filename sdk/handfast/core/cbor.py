@@ -12,6 +12,10 @@ refused. Map keys are int, str or bytes. Arrays and maps nest at most MAX_DEPTH 
 from handfast.core.constants import MAX_DEPTH
 from handfast.core.errors import DecodeError, LocalError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _SIMPLE = {20: False, 21: True, 22: None}
 # Every byte once: a slice of it is the cheapest way to a byte string of one byte.
 _OCTETS = bytes(range(256))
@@ -73,20 +77,16 @@ def decode_sequence(data: "bytes | bytearray | memoryview") -> "list[object]":
 
 
 def content(data: "bytes | memoryview", at: int) -> "tuple[int, int]":
-    """Where the content of the byte string at `at` begins and ends: for who does not copy it. DecodeError."""
-    first = data[at] if at < len(data) else 0
-    head = first - 0x57 if first in (0x58, 0x59) else 0
-    if not 0x40 <= first < 0x5A or at + head >= len(data):
-        raise DecodeError("a CBOR byte string of less than 64 kB was expected")
-    at += 1 + head
-    size = first - 0x40 if not head else data[at - 1] if head == 1 else data[at - 2] << 8 | data[at - 1]
-    if at + size > len(data) or size < (0, 24, 0x100)[head]:
-        raise DecodeError("a CBOR byte string is longer than the bytes, or its head not the shortest")
-    return at, at + size
+    """Where the content of the byte string at `at` begins and ends, which is not copied; DecodeError."""
+    if at >= len(data) or data[at] >> 5 != 2:
+        raise DecodeError("a CBOR byte string was expected")
+    string: "Any"
+    string, end = read(memoryview(data), at)
+    return end - len(string), end
 
 
 def head_of_bytes(size: int) -> bytes:
-    """What stands before a byte string of `size` bytes."""
+    """What stands before a byte string of `size` bytes, 1 to 9 of them."""
     return _head(0x40, size)
 
 
@@ -129,8 +129,11 @@ def _head(major: int, argument: int) -> bytes:
     return _OCTETS[major + 27 : major + 28] + argument.to_bytes(8, "big")
 
 
-def read(data: bytes, at: int, depth: int = 0) -> "tuple[object, int]":
-    """The item at `at` and where the next one begins; `depth` arrays and maps are around it. DecodeError."""
+def read(data: "bytes | memoryview", at: int, depth: int = 0) -> "tuple[object, int]":
+    """The item at `at` and where the next one begins; `depth` arrays and maps are around it. DecodeError.
+
+    Byte strings in a memoryview are views of it, and nothing is copied; keys of maps are bytes.
+    """
     try:
         first = data[at]
         at += 1
@@ -202,7 +205,7 @@ def read(data: bytes, at: int, depth: int = 0) -> "tuple[object, int]":
     return elements, at
 
 
-def _elements(data: bytes, at: int, most: int, depth: int) -> "tuple[list[object], int]":
+def _elements(data: "bytes | memoryview", at: int, most: int, depth: int) -> "tuple[list[object], int]":
     """The items from `at` on until there are `most` or the bytes end, and where the next one begins."""
     values: "list[object]" = []
     size = len(data)
@@ -224,25 +227,28 @@ def _elements(data: bytes, at: int, most: int, depth: int) -> "tuple[list[object
     return values, at
 
 
-def _map(data: bytes, at: int, count: int, depth: int) -> "tuple[object, int]":
+def _map(data: "bytes | memoryview", at: int, count: int, depth: int) -> "tuple[object, int]":
     entries: "dict[object, object]" = {}
     before = b""
     for _ in range(count):
-        encoded_key = data[at : at + 1]
+        encoded_key = bytes(data[at : at + 1])
         # Refused by its head: an array or a map could not become a key of the dict.
         if encoded_key >= b"\x80":
             raise DecodeError("a map key is an integer, a byte string or a text string")
         key, end = read(data, at, depth)
         if end != at + 1:
-            encoded_key = data[at:end]
+            encoded_key = bytes(data[at:end])
         if encoded_key <= before:
             raise DecodeError("map keys stand in the order of their encoded bytes, each once")
         before = encoded_key
+        if isinstance(key, memoryview):
+            # A view is no key of a dict on MicroPython.
+            key = bytes(key)
         entries[key], at = read(data, end, depth)
     return entries, at
 
 
-def _text(raw: bytes) -> str:
+def _text(raw: "bytes | memoryview") -> str:
     try:
         text = str(raw, "utf-8")
     except UnicodeError:
