@@ -86,11 +86,13 @@ class MlDsa:
         seeds = self._seeds(seed)
         out[:32] = seeds[:32]
         view = memoryview(out)[32:]
+        secret_seed = bytearray(seeds[32:96] + b"\0\0")
         try:
-            for row, part in enumerate(self._expand(Xof(), seeds, None)):
+            for row, part in enumerate(self._expand(Xof(), seeds[:32], secret_seed, None)):
                 view[320 * row : 320 * row + 320] = part
         finally:
             scratch.wipe()
+            secret_seed[:32] = secret_seed[32:64] = _ZEROS
         return bytes(out)
 
     def sign(
@@ -105,20 +107,20 @@ class MlDsa:
         rows, columns = self._rows, self._columns
         xof = Xof()
         seeds = self._seeds(seed)
-        secret_seed = bytearray(seeds[32:96] + b"\0\0")
+        rho = seeds[:32]
         # t0, 13 bits each.
         kept = scratch.octets(416 * rows)
         buffer = bytearray(MASK_BUFFER)
         signature = bytearray(self._hints_at + self._omega + rows) if into is None else into
+        secret_seed = bytearray(seeds[32:96] + b"\0\0")
         try:
             # tr, the hash of the public key, which itself need not be there.
             sponge = Sponge(RATE_SHAKE256, SUFFIX_SHAKE)
-            sponge.absorb(seeds[:32])
-            for part in self._expand(xof, seeds, kept):
+            sponge.absorb(rho)
+            for part in self._expand(xof, rho, secret_seed, kept):
                 sponge.absorb(part)
             mu = self._message_hash(sponge.squeeze(64), message)
             mask_seed = bytearray(shake256(seeds[96:] + bytes(randomness) + mu, 64) + b"\0\0")
-            rho = seeds[:32]
             kappa = 0
             while not self._attempt(xof, rho, secret_seed, kept, mask_seed, buffer, kappa, mu, signature):
                 kappa += columns
@@ -176,18 +178,20 @@ class MlDsa:
         # Algorithm 6 line 1: rho (32 bytes), rho' (64) and K (32).
         return shake256(bytes(seed) + bytes((self._rows, self._columns)), 128)
 
-    def _expand(self, xof: Xof, seeds: bytes, kept: "memoryview | None") -> "Iterator[bytearray]":
+    def _expand(
+        self, xof: Xof, rho: bytes, secret_seed: bytearray, kept: "memoryview | None"
+    ) -> "Iterator[bytearray]":
         """t1, packed, row by row, each until the next one; t0 goes into `kept`.
 
-        Algorithm 6 lines 3 to 10.
+        Algorithm 6 lines 3 to 10. `secret_seed` is rho' with room for two bytes; who made it wipes it,
+        because a generator that is abandoned does not end.
         """
         rows, columns = self._rows, self._columns
         polynomials = scratch.polynomials(columns + 2)
         total, term = polynomials[:2]
         s1 = polynomials[2:]
         part = bytearray(320)
-        secret_seed = bytearray(seeds[32:96] + b"\0\0")
-        matrix_seed = bytearray(seeds[:32] + b"\0\0")
+        matrix_seed = bytearray(rho + b"\0\0")
         for column in range(columns):
             sample_bounded(xof, secret_seed, column, s1[column], self._eta)
             kernels.ntt(0, 0, s1[column], _ZETAS)
@@ -202,7 +206,6 @@ class MlDsa:
             if kept is not None:
                 pack(0, 416 * row, term, kept, 13)
             yield part
-        secret_seed[:32] = secret_seed[32:64] = _ZEROS
 
     def _attempt(
         self,
