@@ -10,6 +10,7 @@ import gc
 
 import emulator
 
+from handfast.core.constants import MAX_MESSAGE_4
 from handfast_micropython.mqtt import MqttLink
 
 # Bytes between two collections, so between two looks at what is held.
@@ -30,22 +31,24 @@ class WatchedLink(MqttLink):
     """Prints a figure before and after everything that goes over the link."""
 
     async def connect(self, endpoint: "object") -> None:
-        """The steps of an onboarding, or of a connection after it, count anew."""
-        self._names = list(("message_3", "message_1") if not endpoint.channels else ())
-        self._heard = list(("message_4_received", "message_2_received") if not endpoint.channels else ())
+        """The steps of an onboarding, or of a connection after it."""
+        self._onboarding = not endpoint.channels
         figure("ready_to_connect")
         await super().connect(endpoint)
         figure("connected")
 
     async def send(self, channel: "int | None", payload: bytes) -> None:
         """The payload was made."""
-        figure(self._names.pop() if self._names else "record_made")
+        # What is sent again has its name again.
+        message = "message_1" if payload[:1] == b"\xf5" else "message_3"
+        figure(message if self._onboarding else "record_made")
         await super().send(channel, payload)
 
     async def receive(self) -> "tuple[int | None, bytes]":
         """A payload came."""
         received = await super().receive()
-        figure(self._heard.pop() if self._heard else "record_received")
+        message = "message_4" if len(received[1]) <= MAX_MESSAGE_4 else "message_2"
+        figure(message + "_received" if self._onboarding else "record_received")
         return received
 
 
