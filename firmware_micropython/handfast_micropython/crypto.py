@@ -166,9 +166,11 @@ class Crypto:
     ) -> "Any":
         """Hedged ML-DSA, empty context (FIPS 204 algorithm 2); `randomness` is 32 bytes.
 
-        `into` is where the signature shall stand, of its length.
+        `into` is where the signature shall stand, of its length; it is what comes back then.
         """
         row, part = _signature(algorithm)
+        if into is not None:
+            _own(row.name, "signature", row.signature, into)
         _own(row.name, "randomness", row.randomness, randomness)
         _own(row.name, "seed", row.seed, seed)
         return part.sign(seed, message, randomness, into)

@@ -184,9 +184,7 @@ class Device:
         try:
             try:
                 if enrol:
-                    result = await self._enrolment().run()
-                    self._enrolled()
-                    self._adopt(result)
+                    await self._enrol(once=False)
                 while self._end is None:
                     await self._carry()
             except RefusedError as error:
@@ -250,22 +248,24 @@ class Device:
         held = None if session is None or session.revoked else session.attempt
         return Enrolment(self._host, self._link, own, pin, self._settings, held, self._tell)
 
-    def _enrolled(self) -> None:
-        """A board lets go of what it had loaded for the enrolment."""
-        enrolled = getattr(self._host, "enrolled", None)
-        if enrolled is not None:
-            enrolled()
+    async def _enrol(self, once: bool) -> None:
+        """Until there is a key, or one attempt; a board lets go of what it loaded for it, however it ends."""
+        try:
+            # In one expression: nothing of it is left when the board lets go.
+            result = await (self._enrolment().once() if once else self._enrolment().run())
+        finally:
+            enrolled = getattr(self._host, "enrolled", None)
+            if enrolled is not None:
+                enrolled()
+        if result is not None:
+            self._adopt(result)
 
     async def _enrol_once_more(self) -> None:
         """Another key beside the one that we hold, which stays unless the hub itself refuses us."""
         try:
-            result = await self._enrolment().once()
+            await self._enrol(once=True)
         except (EntropyError, LinkError) as error:
             self._notify(error.detail)
-            return
-        self._enrolled()
-        if result is not None:
-            self._adopt(result)
 
     def _adopt(self, result: "events.Established") -> None:
         from handfast.core import device_session

@@ -20,11 +20,21 @@ class Crypto(Protocol):
     that a handshake is a function of its inputs. A back end that cannot take it says so in
     `hedged` and uses the operating system's.
 
-    A machine with little memory has four things more:
-    `pieces(pieces)`, which gives back what `hash`, `kmac256`, `sign` and `verify` then take in place of
-    the joined bytes; `xor_kmac256(key, data, text)`, which XORs KMAC256 into a memoryview;
-    `seal_in_place(algorithm, key, nonce, aad, text)`, where room for the tag follows the plaintext; and
-    an argument `into` of `sign`, a memoryview for the signature.
+    A machine with little memory has four things more, all of them or none, and its link gives it a
+    memoryview for a message of onboarding, which is then read and written where it lies:
+
+    `pieces(pieces)` takes a tuple of byte strings that follow one another and gives back what `hash`,
+    `kmac256` (as data), `sign` and `verify` (as message) take in place of the joined bytes. Who has no
+    such method is given the joined bytes.
+    `xor_kmac256(key, data, text)` XORs as many bytes of KMAC256, S being empty, as the memoryview `text`
+    has into it; `data` as for `kmac256`.
+    `seal_in_place(algorithm, key, nonce, aad, text)` makes a ciphertext with its tag of a memoryview in
+    which room for the tag, `suites.AEADS[algorithm].tag_length` bytes, follows the plaintext.
+    `sign(algorithm, seed, message, randomness, into)` writes the signature into the memoryview `into` of
+    `suites.SIGNATURES[algorithm].signature` bytes, and gives it back. When it raises, half of one may
+    stand there, which nobody must see.
+    An algorithm, a key or a nonce that does not fit is a LocalError, as with the others; that `text` has
+    room is the caller's affair.
     """
 
     # For --version and logs, such as "pycryptodome 4.4.0, cryptography 50.0.2".
@@ -150,8 +160,8 @@ class Link(Protocol):
 class Host(Protocol):
     """The bundle of ports that a Device takes.
 
-    It may have a method `enrolled()`, called when an enrolment has ended: a board lets go of what it had
-    loaded for it.
+    It may have a method `enrolled()`, called when an enrolment has ended, well or not: a board lets go of
+    what it had loaded for it.
     """
 
     @property

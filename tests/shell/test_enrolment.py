@@ -332,6 +332,26 @@ async def test_a_source_in_alarm_makes_no_key_and_sends_nothing() -> None:
     await device.close()
 
 
+async def test_a_host_hears_that_an_enrolment_has_ended_well_or_not() -> None:
+    world = World()
+    await world.start()
+    device = await world.device()
+    entropy, ends = device._host.entropy, []
+    device._host.enrolled = lambda: ends.append(device.state)
+
+    async def alarm(draws: int) -> None:
+        raise EntropyError("the source repeats itself")
+
+    healthy, entropy.prepare = entropy.prepare, alarm
+    await world.failure(device)
+    assert len(ends) == 1
+    entropy.prepare = healthy
+    await world.onboard(device)
+    assert len(ends) == 2
+    await device.close()
+    assert len(ends) == 2
+
+
 class _Answering:
     """An attacker who answers the first `times` message_1 before the hub does."""
 

@@ -139,7 +139,7 @@ class DeviceSession:
     @property
     def state(self) -> str:
         """ENROLLED, ACTIVE or REVOKED."""
-        if self._reason is not None:
+        if self.revoked:
             return REVOKED
         return ACTIVE if self._active else ENROLLED
 
@@ -151,7 +151,7 @@ class DeviceSession:
     @property
     def active(self) -> bool:
         """Whether `state` is ACTIVE."""
-        return self._active and self._reason is None
+        return self._active and not self.revoked
 
     def device_key(self) -> bytes:
         """K_dev, 32 bytes: the application's own key; RefusedError once revoked."""
