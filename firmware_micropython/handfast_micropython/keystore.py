@@ -98,15 +98,17 @@ class Keystore:
             raise self._failure("open", error)
 
     def load(self, name: str) -> "bytes | None":
-        """The value last saved under `name` (1 to 40 of a-z 0-9 _ -), or None."""
+        """The value last saved under `name` (1 to 40 of a-z 0-9 _ -), or None; KeystoreError."""
         try:
             counters = self._counters(name)
             newest = 0 if counters[0] >= counters[1] else 1
-            if not counters[newest]:
-                return None
             # Read once more and not kept: a board has no room for two copies of two kilobytes.
-            value = self._slot("%s.%d" % (name, newest)).value
-            return None if value is None else bytes(value)
+            slot = self._slot("%s.%d" % (name, newest))
+            if slot.counter != counters[newest]:
+                raise KeystoreError(
+                    "%r in %s is another one at each look; check the flash" % (name, self._path)
+                )
+            return None if slot.value is None else bytes(slot.value)
         except OSError as error:
             raise self._failure("read", error)
 

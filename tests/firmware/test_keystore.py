@@ -125,6 +125,20 @@ def test_one_rotten_copy_does_no_harm_and_two_are_an_error() -> None:
     assert "both copies" in refused(KeystoreError, keystore.save, "root", b"").detail
 
 
+def test_a_value_that_is_damaged_between_two_looks_is_an_error_and_not_a_missing_one() -> None:
+    files = {}
+    folder = CutFolder(files)
+    Keystore("flash", folder).save("root", b"value")
+    whole, looks = folder.read, []
+
+    def failing(name: str) -> "bytes | None":
+        looks.append(name)
+        return whole(name) if len(looks) < 3 else b"garbage"
+
+    folder.read = failing
+    assert "at each look" in refused(KeystoreError, Keystore("flash", folder).load, "root").detail
+
+
 class FailingFolder(CutFolder):
     """Flash whose next writes fail, with everything in the file or with nothing."""
 
