@@ -1,4 +1,4 @@
-"""The epochs of a device: steps that the hub asks for or that numbers and forgeries force, and the last one."""
+"""The epochs of a device: steps that the hub asks for, or that counts and forgeries force; the last one."""
 
 from host_crypto import crypto
 from joined import Device, active, attempt, enrolled, meet, root_keys

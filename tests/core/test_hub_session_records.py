@@ -1,4 +1,4 @@
-"""Records that a hub opens and seals: promotion, the epoch before, bounds, and the last ones of the revoked."""
+"""Records that a hub opens and seals: promotion, the epoch before, bounds, the last ones when it revokes."""
 
 from host_crypto import crypto
 from joined import DEVICE_ID, Device, active, attempt, enrolled
