@@ -60,6 +60,8 @@ QUICK = (
     "firmware/test_keccak",
     "firmware/test_keystore",
     "firmware/test_mqtt",
+    "firmware/test_mqtt_hostile",
+    "firmware/test_mqtt_lost",
     "firmware/test_uart",
     "firmware/test_mldsa",
     "firmware/test_mlkem",
@@ -79,6 +81,7 @@ SLOW = (
     "shell/test_device",
     "shell/test_device_life",
     "shell/test_enrolment",
+    "shell/test_enrolment_attacked",
 )
 ROTATING = 1
 

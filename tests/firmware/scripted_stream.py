@@ -2,6 +2,12 @@
 
 import asyncio
 
+from handfast.core import topics
+from handfast_micropython.mqtt import MqttLink
+
+ONBOARDING = topics.onboarding(bytes(8), bytes(14))
+ENROLLED = topics.enrolled(bytes(8), bytes(range(8)))
+
 
 def packet(first: int, body: bytes) -> bytes:
     """An MQTT packet."""
@@ -109,3 +115,11 @@ class ScriptedStream:
         if first in self.answers:
             self.send(self.answers[first](body))
         return True
+
+
+async def joined(endpoint: "object" = ENROLLED, **settings: "object") -> "tuple[MqttLink, ScriptedStream]":
+    """A connected link and the broker behind it."""
+    stream = ScriptedStream()
+    link = MqttLink(opener=stream.open, **settings)
+    await link.connect(endpoint)
+    return link, stream

@@ -3,10 +3,9 @@
 import asyncio
 
 import board_time
-from refusal import refused
+from refusal import refused, refused_by
 from sources import Source
 from test_keystore import CutFolder, FailingFolder
-from test_mqtt import refused_by
 
 import handfast_micropython
 from handfast.core.codes import encode_hub_code

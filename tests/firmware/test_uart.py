@@ -2,8 +2,8 @@
 
 import asyncio
 
+from refusal import refused_by
 from sources import Noise, Port
-from test_mqtt import refused_by
 
 from handfast.core.cbor import decode, encode
 from handfast.core.errors import LinkClosed, LinkError, LinkTimeout, LocalError
