@@ -1,6 +1,6 @@
 """Any life: devices onboard, report and obey while power, network, hub and operator do their worst.
 
-The real Device and the real hub with its registry (lives.py). Whatever happened, in the end a device and
+The real Device and the real hub with its registry (town.py). Whatever happened, in the end a device and
 its hub hold the same key, or neither does and a retry succeeds. On the way no nonce comes twice, no attempt
 gets a second r_H, a token for one device onboards one, what was acknowledged is there once, and nothing of
 a revoked device is taken.
@@ -9,7 +9,8 @@ a revoked device is taken.
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from property.lives import Life, Town
+from property.lives import Life
+from property.town import Town
 
 from handfast.core.errors import LocalError
 
