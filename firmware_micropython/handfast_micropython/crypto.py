@@ -214,7 +214,7 @@ def _signature(algorithm: int) -> "tuple[Signature, MlDsa]":
     return SIGNATURES[algorithm], part
 
 
-def _own(name: str, what: str, length: int, value: bytes) -> None:
+def _own(name: str, what: str, length: int, value: "bytes | memoryview") -> None:
     if len(value) != length:
         raise LocalError("%s needs %s of %d bytes; got %d" % (name, what, length, len(value)))
 

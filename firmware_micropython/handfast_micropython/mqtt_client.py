@@ -249,24 +249,30 @@ class Client:
             await self._write(b"\x40\x02" + number)
 
     async def _payload(self, length: int) -> "bytearray | memoryview | None":
-        if length <= self._limit:
-            try:
-                if length <= CHUNK:
-                    return await self._fill(bytearray(length))
-                room, self._room = self._room, None
-                if room is not None and length <= len(room):
-                    return await self._fill(room[:length])
-                gc.collect()
-                return await self._fill(bytearray(length))
-            except MemoryError:
-                # Nothing was read yet: the room for it is the first thing that is asked for.
-                pass
+        memory = self._memory(length)
+        if memory is not None:
+            return await self._fill(memory)
         while length:
             part = await self._reader.read(min(length, CHUNK))
             if not part:
                 raise EOFError
             length -= len(part)
         return None
+
+    def _memory(self, length: int) -> "bytearray | memoryview | None":
+        """Room for a payload, before any of it is read; None above the limit or the free memory."""
+        if length > self._limit:
+            return None
+        if length > CHUNK:
+            room, self._room = self._room, None
+            if room is not None and length <= len(room):
+                return room[:length]
+            room = None
+            gc.collect()
+        try:
+            return bytearray(length)
+        except MemoryError:
+            return None
 
     async def _bytes(self, length: int) -> bytes:
         return bytes(await self._fill(bytearray(length)))

@@ -86,7 +86,11 @@ class Crypto(Protocol):
 
 
 class QuantumSource(Protocol):
-    """A source of raw bits for `handfast.core.entropy`; what it gives never leaves the device."""
+    """A source of raw bits for `handfast.core.entropy`; what it gives never leaves the device.
+
+    It may have a method `rest()`, called when a batch was drawn: what it holds open is closed until the
+    next `read`, and what waits there is thrown away.
+    """
 
     # 0 none, 1 quantum hardware, 2 operating system, 3 simulated: the value in DEVINFO.
     kind: int

@@ -4,6 +4,7 @@ from refusal import refused, refused_by
 from scripted_stream import ENROLLED, ONBOARDING, ScriptedStream, joined, message, packet
 
 from handfast.core.errors import LinkClosed, LinkError, LocalError
+from handfast_micropython import mqtt_client
 from handfast_micropython.mqtt import MqttLink
 
 
@@ -122,19 +123,39 @@ async def test_a_broker_that_refuses_is_told_from_one_that_is_away() -> None:
 
 async def test_a_message_larger_than_the_free_memory_is_dropped_and_the_next_one_taken() -> None:
     link, stream = await joined()
-    client = link._client
-    whole = client._fill
 
-    async def scarce(data: bytearray) -> bytearray:
-        if len(data) > 1000:
+    def scarce(length: int) -> bytearray:
+        if length > 1000:
             raise MemoryError
-        return await whole(data)
+        return bytearray(length)
 
-    client._fill = scarce
+    mqtt_client.bytearray = scarce
+    try:
+        down = ENROLLED.down.encode() + b"/1"
+        stream.send(message(down, bytes(1001)) + message(down, b"next", 2))
+        assert await link.receive() == (1, b"next")
+        assert link.dropped == 1
+    finally:
+        del mqtt_client.bytearray
+    await link.close()
+
+
+async def test_a_read_that_finds_no_memory_in_the_middle_of_a_message_ends_the_connection() -> None:
+    link, stream = await joined()
+    read, failed = stream.read, []
+
+    async def scarce(length: int) -> bytes:
+        # The second read of the payload, once.
+        if length == 1000 - 512 and not failed:
+            failed.append(length)
+            raise MemoryError
+        return await read(length)
+
+    stream.read = scarce
     down = ENROLLED.down.encode() + b"/1"
-    stream.send(message(down, bytes(1001)) + message(down, b"next", 2))
-    assert await link.receive() == (1, b"next")
-    assert link.dropped == 1
+    # What lies behind the half that was read are no packets.
+    stream.send(message(down, bytes(1000)) + message(down, b"next", 2))
+    assert "no memory" in (await refused_by(LinkClosed, link.receive())).detail
     await link.close()
 
 
