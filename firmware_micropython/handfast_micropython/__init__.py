@@ -1,16 +1,18 @@
 """The ports of handfast for a board that runs MicroPython. Its names are loaded when asked for.
 
-crypto                                            the Crypto port; hashes, MACs and AEADs so far
-keccak  kmac  sha384                              hashes
+crypto                                            the Crypto port, over what follows
+keccak  kmac  sha384  xof                         hashes
 aes_ccm  aes_gcm  aes                             authenticated encryption
-buffers                                           combining and comparing bytes
-keccak_viper  aes_viper  ghash_viper  buffers_viper            what a chip computes in machine code,
-keccak_bytecode  aes_bytecode  ghash_bytecode  buffers_bytecode   and in bytecode where there is none
+mlkem  x25519  xwing                              key encapsulation
+mldsa  mldsa_sampling                             signatures
+coefficients  buffers  scratch                    packing, combining, comparing; the memory of polynomials
+*_viper  *_native  *_bytecode                     what a chip computes in machine code, in C, or in neither
+tier  phases                                      which of them; what is let go when its time is over
 
 board  clock  keystore  flash  configuration      the bundle for a Device; what it keeps
 entropy  qrng  qrng_serial  qrng_system  qrng_second  serial_port   random bytes, and where they come from
-mqtt  mqtt_client  mqtt_serial  uart  wifi                     ways to the hub
-main                                              what runs at boot
+mqtt  mqtt_client  mqtt_serial  uart  wifi        ways to the hub
+provisioning  main                                setting it up; what runs at boot
 """
 
 import gc
