@@ -31,7 +31,7 @@ from handfast_hub.trunk.initiator import Initiator
 from handfast_hub.trunk.lane import Lane, is_opening, lane_of
 from handfast_hub.trunk.opening import Party
 from handfast_hub.trunk.paths import Path, Paths
-from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, Timing
+from handfast_hub.trunk.policy import CLASSES, DEFAULT_TIMING, HYBRID, LANES, Timing
 from handfast_hub.trunk.responder import Responder
 from handfast_hub.trunk.supply import KeySource
 from handfast_hub.trunk.tasks import Tasks
@@ -213,7 +213,7 @@ class Link:
             self._note(lane, event)
 
     def _note(self, lane: Lane, event: Established | Suspect | Silent | Heard | Failed) -> None:
-        name = {HYBRID: "hybrid", BULK_LANE: "bulk"}[lane.party.lane]
+        name = LANES[lane.party.lane]
         if isinstance(event, Established | Suspect) and lane.party.lane == HYBRID:
             self._keyed(event)
         if isinstance(event, Established):

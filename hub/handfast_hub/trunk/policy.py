@@ -6,8 +6,9 @@ the other: `bulk` never causes a QKD key to be fetched, whatever it weighs.
 
 from typing import NamedTuple
 
-# Lanes.
+# Lanes, and what people call them.
 HYBRID, BULK_LANE = 1, 2
+LANES = {HYBRID: "hybrid", BULK_LANE: "bulk"}
 
 # Classes. Control records belong to a lane and never leave it.
 CONTROL, SECRET, NORMAL, BULK = 0, 1, 2, 3

@@ -30,7 +30,7 @@ from handfast_hub.trunk.carrier import Called, Carrier, Port
 from handfast_hub.trunk.link import Link, keep_dialling
 from handfast_hub.trunk.opening import Party, Peer
 from handfast_hub.trunk.paths import Path
-from handfast_hub.trunk.policy import BULK_LANE, CLASSES, DEFAULT_TIMING, HYBRID, NUMBERS
+from handfast_hub.trunk.policy import CLASSES, DEFAULT_TIMING, HYBRID, LANES, NUMBERS
 from handfast_hub.trunk.settings import Address, Trunk, address, channels_by_class
 from handfast_hub.trunk.supply import KeySource
 from handfast_hub.trunk.tasks import Tasks
@@ -88,8 +88,7 @@ class Trunks:
         except DecodeError as error:
             raise LocalError(f"the hub code of trunk '{name}' cannot be read: {error.detail}") from None
         parties = {
-            lane: Party(self._crypto, self._random, self._registry.identity, peer, lane)
-            for lane in (HYBRID, BULK_LANE)
+            lane: Party(self._crypto, self._random, self._registry.identity, peer, lane) for lane in LANES
         }
         timing = DEFAULT_TIMING._replace(
             rekey=settings.rekey_seconds, fresh=max(3 * settings.rekey_seconds, 30.0)
@@ -184,7 +183,7 @@ class Trunks:
 
     def _status(self, trunk: _Trunk) -> dict[str, object]:
         counts, epochs = trunk.link.counts, {}
-        for lane, name in ((HYBRID, "hybrid"), (BULK_LANE, "bulk")):
+        for lane, name in LANES.items():
             epoch = trunk.link.epoch(lane)
             epochs[name] = None if epoch is None else {"number": epoch[0], "qkd": epoch[1]}
         return {
@@ -201,6 +200,7 @@ class Trunks:
             "records_sent": counts.sent,
             "records_received": counts.received,
             "records_refused": counts.refused,
+            "frames_dropped": counts.dropped,
             "epochs_with_qkd": counts.epochs[True],
             "epochs_without_qkd": counts.epochs[False],
             "failures": counts.failures,
