@@ -5,13 +5,13 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from build_unix_port import BuildError, unix_port
+from free_ports import free_port
 from processes import PATIENCE, ROOT, HubProcess, eventually
 from programs import Program, python
 
@@ -135,9 +135,7 @@ async def test_a_program_at_one_end_of_a_trunk_commands_a_device_at_the_other(tm
     berlin, vienna = (HubProcess(tmp_path / name) for name in ("berlin", "vienna"))
     pairing = tmp_path / "pairing"
     await typed("-m", "handfast_hub.cli", "trunk", "pair", pairing)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     for hub, peer, ours, theirs in (
         (berlin, vienna, f"[bridge]\nport = {port}\n", "[trunk.vienna]\ncommands = true\n"),
         (vienna, berlin, "", f'[trunk.berlin]\nconnect = "tcp://127.0.0.1:{port}"\n'),
