@@ -6,10 +6,12 @@ good keys can put inside: any plaintext of message_2, message_3 and message_4 un
 
 import copy
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_place_crypto import InPlaceCrypto
 from outsider import read_message_1
 from pair import TOKEN, Pair, machine_in
 
@@ -140,12 +142,14 @@ class Bytes:
 class Waiting:
     """A machine that waits for a message: made once, tried on copies."""
 
-    def __init__(self, who: str, state: str) -> None:
-        self.pair, self.machine = machine_in(CRYPTO, who, state)
+    def __init__(self, who: str, state: str, in_place: bool = False) -> None:
+        # A device with little memory works in the payload itself.
+        self.received: Any = (lambda payload: memoryview(bytearray(payload))) if in_place else bytes
+        self.pair, self.machine = machine_in(InPlaceCrypto(CRYPTO) if in_place else CRYPTO, who, state)
         while self.pair.due[0] != who or not self.pair.due[1].startswith("message"):
             self.pair.once()
         self.who = who
-        self.genuine = self.pair.frames[-1]
+        self.genuine = bytes(self.pair.frames[-1])
         c_i = read_message_1(self.pair.frames[0]).c_i
         self.c_x = c_i if who == "initiator" else self.pair.responder.c_r or b"c"
 
@@ -182,7 +186,7 @@ class Waiting:
         """Feed it; then either the session is over, or the genuine message is taken as ever."""
         machine = clone(self.machine)
         try:
-            machine.receive(payload, 1.0)
+            machine.receive(self.received(payload), 1.0)
         except PeerError:
             pass
         event = machine.next_event()
@@ -196,7 +200,7 @@ class Waiting:
             # It has the form of a message. What the shell does next shows whose it is.
             self.answer(machine, event)
             return
-        machine.receive(self.genuine, 1.0)
+        machine.receive(self.received(self.genuine), 1.0)
         assert machine.state != self.machine.state
         assert machine.next_event() is not None
 
@@ -218,27 +222,29 @@ class Waiting:
             assert machine.state == states.FAILED
 
 
-MACHINES = {pair: Waiting(*pair) for pair in WAITING}
+# Each as it is anywhere, and the device's also as it is on a board.
+MACHINES = [Waiting(*each) for each in WAITING] + [Waiting(*each, in_place=True) for each in WAITING[:2]]
+IDS = [" ".join(each) for each in WAITING] + [" ".join((*each, "in place")) for each in WAITING[:2]]
 
 
-@pytest.mark.parametrize(("who", "state"), WAITING)
+@pytest.mark.parametrize("waiting", MACHINES, ids=IDS)
 @settings(max_examples=40)
 @given(SEEDS)
 def test_any_payload_is_refused_by_our_own_errors_and_the_genuine_one_still_counts(
-    who: str, state: str, seed: int
+    waiting: Waiting, seed: int
 ) -> None:
-    bytes_, waiting = Bytes(seed), MACHINES[who, state]
+    bytes_ = Bytes(seed)
     for _ in range(ROUNDS):
         waiting.attempt(bytes_.payload(waiting.c_x))
 
 
-@pytest.mark.parametrize(("who", "state"), WAITING)
+@pytest.mark.parametrize("waiting", MACHINES, ids=IDS)
 @settings(max_examples=20)
 @given(SEEDS)
 def test_any_plaintext_of_a_peer_with_good_keys_is_refused_by_our_own_errors(
-    who: str, state: str, seed: int
+    waiting: Waiting, seed: int
 ) -> None:
-    bytes_, waiting = Bytes(seed), MACHINES[who, state]
+    bytes_ = Bytes(seed)
     for _ in range(ROUNDS):
         waiting.attempt(waiting.sealed(bytes_))
 
