@@ -88,12 +88,12 @@ class Outgoing:
                 self._send(device.id, topics.COMMAND, sent.record)
         return device.held and len(unanswered) < UNANSWERED_LIMIT
 
-    async def reply(self, device: Device, attempt: bytes | None) -> None:
-        """Send an ack when `attempt` is given, [2] when the device should step, and what waits for it."""
+    async def reply(self, device: Device) -> None:
+        """Send the ack that is owed, [2] when the device should step, and what waits for it."""
         try:
             async with device.lock:
-                if attempt is not None:
-                    ack = encode_control(constants.CONTROL_ACK, attempt)
+                if device.owed is not None:
+                    ack, device.owed = encode_control(constants.CONTROL_ACK, device.owed), None
                     await self._send_sealed(device, topics.CONTROL, ack)
                 if hub_session.wants_step(device.ring):
                     step = encode_control(constants.CONTROL_STEP)
@@ -127,6 +127,9 @@ class Outgoing:
         for command in await self._registry.waiting_commands(device.id, active.epoch, now):
             if len(unanswered) >= UNANSWERED_LIMIT:
                 device.held = True
+                return
+            if device.owed is not None:
+                # The device takes no command before that ack; whoever brings it brings the commands.
                 return
             await self._send_command(device, command, unanswered)
 

@@ -51,6 +51,7 @@ class Device:
         "label",
         "loading",
         "lock",
+        "owed",
         "queue",
         "ring",
         "stale",
@@ -74,6 +75,7 @@ class Device:
         self.lock = asyncio.Lock()
         self.unanswered: dict[tuple[int, int], Unanswered] | None = None
         self.held = False
+        self.owed: bytes | None = None
 
     def commit(self, ring: Ring) -> None:
         """`ring` is in the registry: the hub may seal under its active key."""

@@ -83,7 +83,7 @@ class Traffic:
         """Commands may wait for this device; send them if it was heard since this hub started."""
         device = self._rings.find(device_id)
         if device is not None and device.confirmed:
-            self._keep(self._outgoing.reply(device, None))
+            self._keep(self._outgoing.reply(device))
 
     def remind(self) -> None:
         """Send the commands that could not be sent before; call it every second or so."""
@@ -192,8 +192,10 @@ class Traffic:
                 self._answered(number, delivery.response)
         more = self._outgoing.heard(device, opened, now)
         acked = control or opened.promoted or opened.stepped
+        if acked:
+            device.owed = opened.attempt
         if acked or first or more or hub_session.wants_step(device.ring):
-            self._keep(self._outgoing.reply(device, opened.attempt if acked else None))
+            self._keep(self._outgoing.reply(device))
 
     async def _dismiss(self, arrival: Arrival) -> None:
         """Its device has no key; when it was revoked it is told so with what was sealed for it then."""

@@ -213,3 +213,36 @@ async def test_the_record_of_a_command_is_kept_as_long_as_it_may_go_out_again(
     await becomes(hub, number, "answered")
     obeying.cancel()
     assert await kept() == []
+
+
+async def test_a_command_does_not_overtake_the_ack_of_its_epoch(
+    hub: MemoryHub, overheard: Overheard, one: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The hub is looking for commands when the step comes; the device takes none before its ack.
+    before = overheard.records[-1][1]
+    looked, found = asyncio.Event(), asyncio.Event()
+    waiting_commands = hub._registry.waiting_commands
+
+    async def slow(device_id: bytes, epoch: int, now: float) -> object:
+        looked.set()
+        await found.wait()
+        return await waiting_commands(device_id, epoch, now)
+
+    monkeypatch.setattr(hub._registry, "waiting_commands", slow)
+    device_id = device(one).device_id
+    assert device_id is not None
+    command = asyncio.create_task(hub.command(device_id, b"blink"))
+    await looked.wait()
+    await start_again(one)
+    await hub.fake_clock.advance(1)
+    ring = hub._traffic._rings.find(device_id)
+    await until(lambda: ring is not None and ring.committed is not None and ring.committed[1] == before + 1)
+    heard: list[bytes] = []
+    obeying = asyncio.create_task(obey(one, heard))
+    found.set()
+    await until(lambda: any(channel == topics.COMMAND for channel, _, _ in overheard.records))
+    await hub.fake_clock.advance(1)
+    assert (await asyncio.wait_for(command, 10)).data == b"done"
+    obeying.cancel()
+    channels = [channel for channel, epoch, _ in overheard.records if epoch == before + 1]
+    assert channels.index(topics.CONTROL) < channels.index(topics.COMMAND)
