@@ -6,6 +6,7 @@ Properties are judged by what comes out, not by how busy the machine is, and in 
 """
 
 import os
+import signal
 from pathlib import Path
 
 import host_crypto
@@ -18,6 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background jobs ignore Ctrl-C, and so would the programs that tests end with it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.register_profile(
         "handfast",
         deadline=None,
