@@ -117,6 +117,10 @@ class Source:
         """How many readings of each class were ever committed."""
         return {traffic: self.committed[CHANNELS[channel]] for channel, traffic, _ in SHARES}
 
+    def begun(self) -> dict[str, int]:
+        """The same with those whose commit is under way."""
+        return {traffic: self.made[CHANNELS[channel]] for channel, traffic, _ in SHARES}
+
 
 class Sink:
     """Counts what comes over the trunk; notes whatever is not the number after the one before."""
@@ -142,6 +146,8 @@ class Sink:
     def counts(self) -> dict[str, int]:
         """How many readings of each class are here."""
         return {CLASSES[kind].name: count for kind, count in self.next.items()}
+
+    begun = counts
 
 
 async def serve(role: str, file: Path, size: int) -> None:
@@ -186,7 +192,7 @@ async def _obey(hub: Hub, part: Any) -> None:
             part.rate = rest[0]
         else:
             [status] = hub.trunks.status().values()
-            say("status", status=status, hub_id=hub.hub_id.hex())
+            say("status", status=status, hub_id=hub.hub_id.hex(), begun=part.begun())
 
 
 async def onboard(file: Path) -> None:
