@@ -52,7 +52,7 @@ class Board:
     def cut_power(self) -> None:
         """Kill it at once; may be called twice."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
         self._listener.join(10)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:

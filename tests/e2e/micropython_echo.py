@@ -24,7 +24,7 @@ async def main() -> None:
             payload = bytes([number * 7 & 0xFF for number in range(length)])
             for channel in range(6):
                 await link.send(channel, payload)
-                assert await asyncio.wait_for(link.receive(), 10) == (channel, payload)
+                assert await asyncio.wait_for(link.receive(), 60) == (channel, payload)
         # The broker hangs up after one and a half keepalives without a ping.
         await asyncio.sleep(3.5)
         await link.send(1, b"still here")

@@ -29,7 +29,8 @@ needs_mosquitto = pytest.mark.skipif(
 )
 
 HUB = "aaaaaaaaaaaaa"
-START_TIMEOUT = 10.0
+# Seconds to start, and to end.
+PATIENCE = 60.0
 
 
 class Mosquitto:
@@ -53,7 +54,7 @@ class Mosquitto:
         with (self.folder / "mosquitto.log").open("ab") as log:
             command = [PROGRAM, "-c", str(self.folder / "mosquitto.conf")]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + PATIENCE
         while not self.listens():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("mosquitto did not start:\n" + (self.folder / "mosquitto.log").read_text())
@@ -69,7 +70,7 @@ class Mosquitto:
         """End the process; every client is dropped."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
             self.process = None
 
 

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from free_ports import free_port
 from mosquitto import Mosquitto
 
 from handfast.core.codes import b32encode, encode_hub_code, encode_token
@@ -65,7 +66,8 @@ class HubProcess:
             'name = "test"',
             text,
             "[mqtt]",
-            'broker = "embedded"\nport = 0' if broker is None else _external(folder, broker),
+            # After a restart devices look for it where it was, and no one else may have taken that port.
+            f'broker = "embedded"\nport = {free_port()}' if broker is None else _external(folder, broker),
             '[log]\nlevel = "info"',
         ]
         self.file.write_text("\n".join(lines), encoding="utf-8")
@@ -103,10 +105,6 @@ class HubProcess:
             assert time.monotonic() < end, f"the hub did not start:\n{self.log[-2000:]}"
             time.sleep(0.02)
         self.address = said.split("serves at ")[1].split(";")[0].strip()
-        # After a restart devices look for the embedded broker where it was.
-        text = self.file.read_text(encoding="utf-8")
-        port = self.address.rpartition(":")[2]
-        self.file.write_text(text.replace("port = 0", f"port = {port}"), encoding="utf-8")
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """The exit code, when it ends by itself."""
@@ -215,7 +213,7 @@ class FleetProcess:
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
-            await asyncio.wait_for(self.process.wait(), 15)
+            await asyncio.wait_for(self.process.wait(), PATIENCE)
         except TimeoutError:
             self.process.kill()
             await self.process.wait()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mosquitto import PROGRAM, needs_mosquitto
-from processes import FleetProcess, HubProcess, eventually, fleets, hub_behind
+from processes import PATIENCE, FleetProcess, HubProcess, eventually, fleets, hub_behind
 
 DEVICES = 5
 # The devices' clock runs twenty times as fast: a handshake that came to nothing ends in 3 s.
@@ -139,7 +139,7 @@ async def test_all_come_back_when_the_broker_was_killed(tmp_path: Path) -> None:
             await on_board(hub, fleet)
             await arrived(hub, await fleet("telemetry", count=5))
             broker.process.kill()
-            broker.process.wait(10)
+            broker.process.wait(PATIENCE)
             broker.start()
             await eventually(lambda: said(hub, "the broker is back"), True)
             # What a killed broker had taken and not handed on is its own loss; here there was nothing.
