@@ -20,7 +20,7 @@ def refused(error: "type[Exception]", call: "Callable[..., object]", *arguments:
 async def refused_by(error: "type[Exception]", work: "object") -> Exception:
     """The exception of exactly this class that a coroutine raises, within ten seconds."""
     try:
-        value = await asyncio.wait_for(work, 10)
+        value = await asyncio.wait_for(work, 60)
     except error as refusal:
         assert type(refusal) is error, "%r instead of %s" % (refusal, error.__name__)
         return refusal

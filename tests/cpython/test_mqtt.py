@@ -31,7 +31,7 @@ async def hub_client(broker: mosquitto.Mosquitto) -> AsyncIterator[aiomqtt.Clien
 
 
 async def next_payload(link: MqttLink) -> tuple[int | None, bytes]:
-    return await asyncio.wait_for(link.receive(), 5)
+    return await asyncio.wait_for(link.receive(), 60)
 
 
 @needs_mosquitto
@@ -74,7 +74,7 @@ async def test_nothing_is_retained(tmp_path: Path) -> None:
             await hub.subscribe(CHAN.up, qos=1)
             await link.connect(CHAN)
             await link.send(None, b"message_3")
-            message = await asyncio.wait_for(anext(aiter(hub.messages)), 5)
+            message = await asyncio.wait_for(anext(aiter(hub.messages)), 60)
             assert (message.payload, message.retain, message.qos) == (b"message_3", False, 1)
         await link.close()
 
@@ -87,7 +87,7 @@ async def test_a_broker_that_stops_closes_the_link_and_one_that_returns_takes_it
         waiting = asyncio.ensure_future(link.receive())
         broker.stop()
         with pytest.raises(LinkClosed, match="closed the connection; connect again"):
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, 60)
         with pytest.raises(LinkClosed):
             await link.receive()
         with pytest.raises(LinkClosed):
@@ -170,7 +170,7 @@ async def test_payloads_over_the_caps_are_refused_and_dropped() -> None:
         broker.send(b"".join(_publish(CHAN.down, bytes([number])) for number in range(5)))
         # The broker gets its PUBACKs when the link has looked at all five.
         for _ in range(7):
-            while (await asyncio.wait_for(broker.packets.get(), 5))[0] != 0x40:
+            while (await asyncio.wait_for(broker.packets.get(), 60))[0] != 0x40:
                 pass
         assert [await next_payload(link), await next_payload(link)] == [(None, b"\x00"), (None, b"\x01")]
         assert link.dropped == 4
@@ -242,11 +242,11 @@ async def test_a_connect_that_is_cancelled_leaves_no_connection_behind() -> None
     async with scripted(connack=b"") as broker:
         link = MqttLink("127.0.0.1", port=broker.port, timeout=0.3)
         connecting = asyncio.ensure_future(link.connect(CHAN))
-        assert (await asyncio.wait_for(broker.packets.get(), 5))[0] == 0x10
+        assert (await asyncio.wait_for(broker.packets.get(), 60))[0] == 0x10
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await connecting
-        await asyncio.wait_for(asyncio.gather(*broker.tasks), 5)
+        await asyncio.wait_for(asyncio.gather(*broker.tasks), 60)
 
 
 async def test_a_refused_subscription_is_said() -> None:

@@ -75,7 +75,7 @@ async def test_any_bytes_give_payloads_or_a_closed_link() -> None:
         stream.drop()
         try:
             while True:
-                channel, payload = await asyncio.wait_for(link.receive(), 10)
+                channel, payload = await asyncio.wait_for(link.receive(), 60)
                 assert channel in range(6) and len(payload) < 40
         except LinkClosed:
             pass

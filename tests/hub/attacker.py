@@ -51,8 +51,8 @@ def subscribe_packet(*filters: str) -> bytes:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let others work until `condition` holds, for at most 10 s."""
-    async with asyncio.timeout(10):
+    """Let others work until `condition` holds, for at most a minute."""
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # what is waited for has no event
             await asyncio.sleep(0)
 
@@ -109,7 +109,7 @@ class Attacker:
 
     async def _next(self, kind: int | None) -> tuple[int, bytes] | None:
         while True:
-            item = await asyncio.wait_for(self._packets.get(), 10)
+            item = await asyncio.wait_for(self._packets.get(), 60)
             if item is None:
                 self._packets.put_nowait(None)
                 return None

@@ -21,7 +21,7 @@ class Inbox:
 
     async def next(self) -> tuple[str, bytes, Callable[[], None]]:
         """Topic, payload and how to acknowledge it."""
-        return await asyncio.wait_for(self.items.get(), 5)
+        return await asyncio.wait_for(self.items.get(), 60)
 
 
 def publish_packet(topic: str, payload: bytes, packet_id: int) -> bytes:

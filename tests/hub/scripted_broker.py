@@ -47,7 +47,7 @@ class ScriptedBroker:
     async def publish(self) -> tuple[int, bytes]:
         """The next PUBLISH: its first byte and its body."""
         while True:
-            command, body = await asyncio.wait_for(self.packets.get(), 5)
+            command, body = await asyncio.wait_for(self.packets.get(), 60)
             if command & 0xF0 == 0x30:
                 return command, body
 

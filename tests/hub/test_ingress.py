@@ -43,7 +43,7 @@ async def test_payloads_go_both_ways_with_their_topics(tmp_path: Path) -> None:
         assert (topic, payload) == (CHAN.up, b"m1")
         acknowledge()
         ingress.publish(reply_topic(topic), b"m2")
-        assert await asyncio.wait_for(link.receive(), 5) == (None, b"m2")
+        assert await asyncio.wait_for(link.receive(), 60) == (None, b"m2")
         endpoint = enrolled(HUB, bytes(8))
         await link.connect(endpoint)
         await link.send(5, bytes(65_036))
@@ -51,7 +51,7 @@ async def test_payloads_go_both_ways_with_their_topics(tmp_path: Path) -> None:
         assert (topic, len(payload)) == (endpoint.up + "/5", 65_036)
         acknowledge()
         ingress.publish(endpoint.down + "/2", bytes(65_036))
-        assert await asyncio.wait_for(link.receive(), 5) == (2, bytes(65_036))
+        assert await asyncio.wait_for(link.receive(), 60) == (2, bytes(65_036))
         await link.close()
         await ingress.close()
         assert not ingress.connected

@@ -26,10 +26,10 @@ async def test_a_puback_leaves_only_after_acknowledge_and_once() -> None:
         acknowledge_second()
         acknowledge_second()
         acknowledge_first()
-        pubacks = [await asyncio.wait_for(broker.packets.get(), 5) for _ in range(2)]
+        pubacks = [await asyncio.wait_for(broker.packets.get(), 60) for _ in range(2)]
         assert pubacks == [(0x40, b"\x00\x08"), (0x40, b"\x00\x07")]
         ingress.publish("mark", b"")
-        assert (await asyncio.wait_for(broker.packets.get(), 5))[0] == 0x32
+        assert (await asyncio.wait_for(broker.packets.get(), 60))[0] == 0x32
         await ingress.close()
 
 
@@ -69,7 +69,7 @@ async def test_what_was_not_acknowledged_is_sent_again_on_the_next_connection(
         # A PUBACK of the lost connection would answer some other message of this one.
         acknowledge_old()
         broker.send(b"\x40\x02" + again[3:5])
-        command, body = await asyncio.wait_for(broker.packets.get(), 5)
+        command, body = await asyncio.wait_for(broker.packets.get(), 60)
         assert (command, body[5:]) == (0x32, b"queued")
         await ingress.close()
 
@@ -89,7 +89,7 @@ async def test_reading_stops_while_too_much_is_unacknowledged() -> None:
             _, _, acknowledge = await inbox.next()
             most = max(most, inbox.items.qsize())
             acknowledge()
-            while (await asyncio.wait_for(broker.packets.get(), 5))[0] != 0x40:
+            while (await asyncio.wait_for(broker.packets.get(), 60))[0] != 0x40:
                 pass
         # What one read brought (64 KiB at most) is handed over, nothing after it.
         assert limit <= most <= limit + 17
@@ -116,7 +116,7 @@ async def test_reading_stops_at_qos_0_too_and_no_puback_leaves() -> None:
         ingress.publish("mark", b"")
         commands = []
         while 0x32 not in commands:
-            commands.append((await asyncio.wait_for(broker.packets.get(), 5))[0])
+            commands.append((await asyncio.wait_for(broker.packets.get(), 60))[0])
         assert 0x40 not in commands
         await ingress.close()
 

@@ -46,7 +46,7 @@ class Fleet:
         self.inbox.put_nowait((topic, payload))
 
     async def next(self) -> tuple[str, bytes]:
-        return await asyncio.wait_for(self.inbox.get(), 10)
+        return await asyncio.wait_for(self.inbox.get(), 60)
 
     async def link(self) -> MqttLink:
         return MqttLink(self.host, port=self.port)
@@ -62,13 +62,13 @@ class Fleet:
         await link.send(None, b"message_1")
         assert await self.next() == (CHAN.up, b"message_1")
         self.ingress.publish(CHAN.down, b"message_2")
-        assert await asyncio.wait_for(link.receive(), 10) == (None, b"message_2")
+        assert await asyncio.wait_for(link.receive(), 60) == (None, b"message_2")
         await link.connect(DEVICE)
         for channel in range(6):
             await link.send(channel, b"record")
             assert await self.next() == (f"{DEVICE.up}/{channel}", b"record")
             self.ingress.publish(f"{DEVICE.down}/{channel}", b"answer")
-            assert await asyncio.wait_for(link.receive(), 10) == (channel, b"answer")
+            assert await asyncio.wait_for(link.receive(), 60) == (channel, b"answer")
 
     async def nothing_reached_the_hub(self) -> None:
         """Whatever was sent before has been dealt with when this honest payload arrives."""
@@ -81,7 +81,7 @@ class Fleet:
     async def nothing_reached(self, link: MqttLink, channel: int | None, topic: str) -> None:
         """The next thing that the victim receives is what the hub sends now."""
         self.ingress.publish(topic, b"honest")
-        assert await asyncio.wait_for(link.receive(), 10) == (channel, b"honest")
+        assert await asyncio.wait_for(link.receive(), 60) == (channel, b"honest")
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ class Sae:
         kme = network.named("node", node or consumer.node)
         self.base = f"https://{kme.address}:{kme.port}/api/v1/keys"
         context = client_tls(Folder(network.group.folder).consumer(name), "sae")
-        self.http = httpx.AsyncClient(verify=context, trust_env=False, timeout=30)
+        self.http = httpx.AsyncClient(verify=context, trust_env=False, timeout=60)
 
     async def get(self, path: str, **more: Any) -> httpx.Response:
         return await self.http.get(f"{self.base}/{path}", **more)

@@ -136,7 +136,7 @@ async def running(network: Network, *, line: bool = True) -> AsyncIterator[dict[
     ready = [asyncio.Event() for _ in parts]
     tasks = [asyncio.create_task(part.run(event)) for part, event in zip(parts, ready)]
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             for event in ready:
                 await event.wait()
         yield dict(kmes)

@@ -37,7 +37,7 @@ async def test_serve_runs_everything_and_leaves_nothing(tmp_path: Path, end: str
         else:
             serving.send_signal(signal.SIGINT if end == "Ctrl-C" else signal.SIGTERM)
         assert serving.wait(60) == {"Ctrl-C": 130, "SIGTERM": 0, "a child dies": 5}[end]
-        _, alive = psutil.wait_procs(children, timeout=30)
+        _, alive = psutil.wait_procs(children, timeout=60)
         assert alive == []
     finally:
         for process in children:
