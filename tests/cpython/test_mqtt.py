@@ -214,8 +214,9 @@ async def test_a_broker_that_sends_garbage_is_left_and_keeps_no_callback_busy(ga
 
 async def test_a_broker_that_never_acknowledges_is_a_timeout() -> None:
     async with scripted() as broker:
-        link = MqttLink("127.0.0.1", port=broker.port, timeout=0.2)
+        link = MqttLink("127.0.0.1", port=broker.port)
         await link.connect(CHAN)
+        link._timeout = 0.2
         with pytest.raises(LinkTimeout, match="did not acknowledge within 0.2 s"):
             await link.send(None, b"message_1")
         await link.close()
@@ -240,7 +241,7 @@ async def test_a_broker_that_never_says_connack_is_given_up() -> None:
 
 async def test_a_connect_that_is_cancelled_leaves_no_connection_behind() -> None:
     async with scripted(connack=b"") as broker:
-        link = MqttLink("127.0.0.1", port=broker.port, timeout=0.3)
+        link = MqttLink("127.0.0.1", port=broker.port, timeout=3.0)
         connecting = asyncio.ensure_future(link.connect(CHAN))
         assert (await asyncio.wait_for(broker.packets.get(), 60))[0] == 0x10
         connecting.cancel()

@@ -55,11 +55,11 @@ async def test_a_packet_that_is_announced_too_large_is_not_read(announced: int) 
             for _ in range(32):
                 broker.send(bytes(MEGABYTE))
             await closed(link)
-            # What the broker of this test holds itself is 32 MB; half of one is the device's whole share.
+            # The broker of this test holds 32 MB itself, and an eighth more for what it may still be given.
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert peak < 33 * MEGABYTE
+        assert peak < 37 * MEGABYTE
         assert link.dropped == 0
         await link.close()
 
