@@ -40,6 +40,8 @@ class Client(aiomqtt.Client):
             self._connected.set_exception(
                 aiomqtt.MqttError("it closed the connection at once; does it speak TLS on that port, or not?")
             )
+            # Nobody waits for it any more when we have given up; then Python must not report it as lost.
+            self._connected.exception()
 
     def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
         self._loop.call_soon_threadsafe(self._register_write, client, sock)

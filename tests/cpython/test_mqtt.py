@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from scripted_broker import scripted
 
 from handfast.core.errors import LinkClosed, LinkError, LinkTimeout, LocalError
 from handfast.core.topics import enrolled, onboarding
+from handfast_cpython import mqtt_client
 from handfast_cpython.mqtt import MqttLink
 
 HUB = bytes(8)
@@ -234,9 +236,15 @@ async def test_a_broker_that_hangs_up_while_we_send_closes_the_link() -> None:
 
 
 async def test_a_broker_that_never_says_connack_is_given_up() -> None:
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     async with scripted(connack=b"") as broker:
         with pytest.raises(LinkClosed, match="should answer but did not"):
             await MqttLink("127.0.0.1", port=broker.port, timeout=0.2).connect(CHAN)
+        # Our goodbye was to the same broker: nothing of it is left for Python to complain about.
+        await asyncio.gather(*mqtt_client._leaving)
+    gc.collect()
+    assert reported == []
 
 
 async def test_a_connect_that_is_cancelled_leaves_no_connection_behind() -> None:
