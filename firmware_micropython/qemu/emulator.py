@@ -17,6 +17,9 @@ from pathlib import Path
 from build_qemu_port import BOARDS, BuildError, firmware
 
 FLASH_SIZE = 1 << 20
+# What stock nRF52840 and MIMXRT boards have; the emulated memory for it has 1 MB.
+ROM_SIZE = 256 << 10
+ERASED = b"\xff"
 # One instruction takes 2^SHIFT ns where they are counted.
 COUNTING_SHIFT = 5
 NOTHING = "null"
@@ -27,6 +30,7 @@ def command(
     *,
     board: str = "an385",
     flash: Path | None = None,
+    rom: Path | None = None,
     repl: str = "stdio",
     broker: str = NOTHING,
     quantum: str = NOTHING,
@@ -36,7 +40,8 @@ def command(
 ) -> list[str]:
     """The command that runs `image`, a firmware for `board`.
 
-    `flash`: the file that is its flash, made when it is not there. `repl`, `broker`, `quantum`: what
+    `flash`: the file that is its flash, made when it is not there. `rom`: likewise its partition for a
+    ROMFS, of the size of the file; without one the board has none. `repl`, `broker`, `quantum`: what
     UART0, 1 and 2 are wired to, as QEMU's character devices: stdio, null, `socket,host=H,port=P`,
     `serial,path=P`. `heap` in bytes. `icount`: QEMU's -icount. `options`: further options at boot.
     """
@@ -47,6 +52,10 @@ def command(
             with flash.open("r+b") as file:
                 file.truncate(FLASH_SIZE)
         options["flash"] = flash.resolve()
+    if rom is not None:
+        if not rom.exists():
+            rom.write_bytes(ERASED * ROM_SIZE)
+        options["rom"] = rom.resolve()
     if heap is not None:
         options["heap"] = heap
     # QEMU ends an argument at a comma, and a comma is written as two; the firmware ends one at a space.
@@ -81,6 +90,7 @@ def main() -> int:
     parser.add_argument("--board", choices=BOARDS, default="an385")
     parser.add_argument("--bare", action="store_true", help="an image without handfast, as a board comes")
     parser.add_argument("--flash", type=Path, help="the file that is its flash; made when it is not there")
+    parser.add_argument("--rom", type=Path, help="the file that is its partition for a ROMFS; made likewise")
     parser.add_argument("--repl", type=int, metavar="PORT", help="UART0 listens on this TCP port")
     parser.add_argument("--broker", metavar="HOST:PORT", help="UART1 connects to this broker")
     parser.add_argument("--quantum", metavar="PATH", help="UART2 is this serial device of the host")
@@ -99,6 +109,7 @@ def main() -> int:
         image,
         board=chosen.board,
         flash=chosen.flash,
+        rom=chosen.rom,
         repl="stdio,mux=on,signal=off" if chosen.repl is None else listening(chosen.repl),
         broker=tcp(host, int(port)) if chosen.broker else NOTHING,
         quantum=f"serial,path={chosen.quantum}" if chosen.quantum else NOTHING,

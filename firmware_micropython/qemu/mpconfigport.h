@@ -45,7 +45,7 @@
 
 #define MICROPY_VFS (1)
 #define MICROPY_READER_VFS (1)
-#define MICROPY_VFS_ROM (0)
+#define MICROPY_VFS_ROM (1)
 
 #define UINT_FMT "%lu"
 #define INT_FMT "%ld"
