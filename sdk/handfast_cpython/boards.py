@@ -66,6 +66,24 @@ try:
 except Exception:
     # Not there, or half of it.
     frozen = False
+def rom():
+    try:
+        import vfs
+        part = vfs.rom_ioctl(2, 0)
+        size = part.ioctl(4, 0) * part.ioctl(5, 0) if hasattr(part, "ioctl") else len(part)
+    except Exception:
+        # An older MicroPython, one without ROMFS, or a board without a partition for it.
+        return 0, []
+    try:
+        look = vfs.VfsRom(part).ilistdir
+        names = [entry[0] for entry in look("/")]
+        return size, [name for name in names if name != "lib"] + [
+            "lib/" + entry[0] for entry in (look("/lib") if "lib" in names else ())
+        ]
+    except OSError:
+        # Nothing was ever deployed there.
+        return size, []
+rom_size, rom_names = rom()
 def there(name):
     try:
         os.stat(home + "/" + name)
@@ -78,13 +96,17 @@ print(repr({
     "home": home if libs else None, "block": space[0], "free": space[0] * space[3], "memory": gc.mem_free(),
     "missing": [module for module, name in NEEDED if not has(module, name)], "frozen": frozen,
     "identity": there("handfast-keys/identity.0") or there("handfast-keys/identity.1"),
-    "main": there("main.py"), "held": there("main.py.held"),
+    "main": there("main.py"), "held": there("main.py.held"), "rom": rom_size, "rom_names": rom_names,
 }))
 """
 
 
 class Answer(NamedTuple):
-    """What a board said. `home` is where its main.py lies, without the slash at the end; sizes in bytes."""
+    """What a board said. `home` is where its main.py lies, without the slash at the end; sizes in bytes.
+
+    `rom` is the size of its partition for a ROMFS, 0 when it has none, and `rom_names` what lies there: the
+    entries of its root, and of lib below that.
+    """
 
     platform: str
     version: str
@@ -99,6 +121,8 @@ class Answer(NamedTuple):
     identity: bool
     main: bool
     held: bool
+    rom: int
+    rom_names: list[str]
 
     @property
     def architecture(self) -> str:
@@ -118,7 +142,7 @@ def understand(value: object) -> Answer:
     """What `QUESTION` printed; LinkError when a board would not have said that."""
     if isinstance(value, dict) and value.keys() == set(Answer._fields):
         answer = Answer(**value)
-        numbers = (answer.mpy, answer.block, answer.free, answer.memory)
+        numbers = (answer.mpy, answer.block, answer.free, answer.memory, answer.rom)
         texts = (answer.platform, answer.version, answer.machine)
         if (
             all(type(number) is int and number >= 0 for number in numbers)
@@ -126,10 +150,15 @@ def understand(value: object) -> Answer:
             and answer.home in HOMES
             and isinstance(answer.missing, list)
             and all(name in [module for module, _ in NEEDED] for name in answer.missing)
+            and isinstance(answer.rom_names, list)
+            and all(isinstance(name, str) for name in answer.rom_names)
         ):
             platform, version, machine = map(printable, texts)
             block = max(answer.block, 1)
-            return answer._replace(platform=platform, version=version, machine=machine, block=block)
+            names = list(map(printable, answer.rom_names))
+            return answer._replace(
+                platform=platform, version=version, machine=machine, block=block, rom_names=names
+            )
     raise LinkError("the board should say what it is, but its answer is something else; reset it, try again")
 
 

@@ -79,6 +79,16 @@ def flash(
             "--kernels", help="handfast_native.mpy for this chip: the crypto in C, which is faster."
         ),
     ] = None,
+    romfs: Annotated[
+        bool | None,
+        typer.Option(
+            "--romfs/--no-romfs",
+            help="Where the files go: into the read-only file system in the flash of the board (ROMFS), from "
+            "where code runs in place and takes far less memory, or into its usual one. Without it: into the "
+            "ROMFS, when the MicroPython of the board has a partition that is large enough and holds nothing "
+            "of yours.",
+        ),
+    ] = None,
     reset: Annotated[
         bool,
         typer.Option(
@@ -107,6 +117,7 @@ def flash(
             None if kernels is None else _read(kernels),
             {"hub": hub, "token": token, "name": name, "wifi": wifi, "reset": reset},
             {"broker": broker, "qrng": qrng, "period": period, "suites": suite or None},
+            romfs,
             yes,
             json,
         )
@@ -121,6 +132,7 @@ def _flash(
     kernels: bytes | None,
     setup: dict[str, Any],
     configuration: dict[str, Any],
+    romfs: bool | None,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -129,13 +141,13 @@ def _flash(
 
     boards.check_name(board)
     setup = {**_checked(setup), "configuration": _configuration(configuration)}
-    wishes = flashing.Wishes(setup, board, main, kernels)
+    wishes = flashing.Wishes(setup, board, main, kernels, romfs)
 
-    def confirm(answer: boards.Answer) -> None:
+    def confirm(question: str) -> None:
         if not yes:
             # A moving bar and a question do not go together.
             watch.close()
-            _ask(f"Erase the identity and all keys of this {answer.machine} for good?")
+            _ask(question)
 
     watch = Watch(quiet=as_json)
     try:
@@ -240,7 +252,7 @@ def _program(path: Path) -> bytes:
 
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
-        raise LocalError("--reset asks before it erases an identity, and nobody is there: add --yes")
+        raise LocalError(f"nobody is there to answer; add --yes when it should be: {question}")
     typer.confirm(question, abort=True, err=True)
 
 
@@ -253,7 +265,7 @@ def _show(made: dict[str, Any], port: str, token: bool, as_json: bool) -> None:
     kept = "made on the board" if made["made"] else "kept as it was"
     machine = f"{made['machine']}, MicroPython {made['micropython']}"
     typer.echo(f"identity    {kept}\nboard       {made['board']}: {machine}")
-    typer.echo(f"files       {made['copied']} copied, {made['unchanged']} were there")
+    typer.echo(f"files       in the {made['place']}: {made['copied']} copied, {made['unchanged']} were there")
     if not token and not made["onboard"]:
         typer.echo("The operator admits this device with: handfast-hub approve CLAIM_CODE")
 

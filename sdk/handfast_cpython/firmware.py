@@ -27,6 +27,9 @@ BYTECODE = "bytecode"
 VIPER, TWIN, NATIVE = "_viper.py", "_bytecode.py", "_native.py"
 # The kernels in C, at the root of the lib folder; firmware_micropython/native/build_native.py makes them.
 KERNELS = "handfast_native.mpy"
+PACKAGES = ("handfast", "handfast_micropython")
+# All that is ours in a lib folder.
+OURS = (*PACKAGES, KERNELS)
 
 
 def folder() -> Path:
@@ -39,11 +42,10 @@ def folder() -> Path:
 
 def files() -> dict[str, Path]:
     """Every source of the firmware, by its name below the lib folder of a board, sorted."""
-    packages = {"handfast": Path(handfast.__file__).parent}
-    packages["handfast_micropython"] = folder() / "handfast_micropython"
+    places = (Path(handfast.__file__).parent, folder() / "handfast_micropython")
     found = {
         f"{name}/{path.relative_to(source).as_posix()}": path
-        for name, source in packages.items()
+        for name, source in zip(PACKAGES, places, strict=True)
         for path in source.rglob("*.py")
     }
     return {name: found[name] for name in sorted(found) if not name.startswith(LEFT_OUT)}

@@ -3,7 +3,8 @@
 1. ask the board what it is, and refuse what cannot work before anything is changed
 2. compile for it
 3. put main.py aside, so that a board that is half written does not start
-4. remove files of ours that do not belong there, write those that differ, compare all of them
+4. remove files of ours that do not belong there, write those that differ, compare all of them; or the same
+   with the image of a ROMFS, where the board has a partition for it
 5. configuration, then the identity, which is made on the board; an existing one is kept
 6. main.py, last: only a board that has everything starts by itself
 """
@@ -14,15 +15,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from handfast.core.errors import EntropyError, Error, KeystoreError, LinkError, LocalError
-from handfast_cpython import boards, firmware
+from handfast_cpython import boards, firmware, romfs
 from handfast_cpython.raw_repl import RawRepl
 
-PACKAGES = ("handfast", "handfast_micropython")
 MAIN, HELD, NEW = "main.py", "main.py.held", "main.py.new"
 # Seconds that a chip may be busy with a key of ML-DSA, the start-up test of its source and the imports.
 MAKING = 180.0
-# With 232 KB onboarding from files was seen to fail, with 240 KB to work; a frozen image needs far less.
-LITTLE_MEMORY = 256 * 1024
+# Where handfast lies on a board, and the bytes of memory below which a person is told; a frozen image needs
+# far less. Onboarding from files was seen to fail with 232 KB and to work with 240, from a ROMFS with 160 and
+# with 168.
+FILES, ROMFS, FROZEN = "file system", "ROMFS", "firmware"
+LITTLE_MEMORY = {FILES: 256 * 1024, ROMFS: 176 * 1024}
 
 LIST = """
 import hashlib, os
@@ -104,17 +107,22 @@ class Wishes(NamedTuple):
 
     It has a configuration, which may be empty. `board` is a name of the table, or None for whatever is
     there; `main` is its program, or None for the one that is there, else the default; `kernels` is the
-    module of kernels in C, or None for those in viper.
+    module of kernels in C, or None for those in viper. `romfs`: True or False for where the files should lie,
+    None for a ROMFS that is empty or ours, where there is one.
     """
 
     setup: dict[str, Any]
     board: str | None = None
     main: bytes | None = None
     kernels: bytes | None = None
+    romfs: bool | None = None
 
 
 class Flashed(NamedTuple):
-    """What came of it. `thumbprint` and `hub` have 32 bytes; `made` is False for a kept identity."""
+    """What came of it. `thumbprint` and `hub` have 32 bytes; `made` is False for a kept identity.
+
+    `place` is FILES, ROMFS or FROZEN.
+    """
 
     thumbprint: bytes
     claim_code: str
@@ -124,6 +132,7 @@ class Flashed(NamedTuple):
     board: str
     machine: str
     micropython: str
+    place: str
     copied: int
     unchanged: int
 
@@ -141,12 +150,11 @@ class Progress(Protocol):
         """Something that the person should know."""
 
 
-def flash(
-    repl: RawRepl, wishes: Wishes, progress: Progress, confirm: Callable[[boards.Answer], None]
-) -> Flashed:
+def flash(repl: RawRepl, wishes: Wishes, progress: Progress, confirm: Callable[[str], None]) -> Flashed:
     """Bring handfast onto the board at `repl`, and make it a device.
 
-    `confirm` is called before an identity is erased, and stops everything by an exception of its own.
+    `confirm` is called before an identity, or a ROMFS with somebody's files, is erased, and stops everything
+    by an exception of its own.
     LocalError for what cannot work, LinkError when the line breaks: then call again.
     """
     progress.step("asking the board what it is")
@@ -161,19 +169,8 @@ def flash(
     ):
         raise LocalError("this board is no device yet and needs to know its hub: give --hub and --broker")
     if reset and answer.identity:
-        confirm(answer)
-    if answer.memory < LITTLE_MEMORY and not answer.frozen:
-        progress.note(
-            f"this board has {answer.memory // 1024} KB of memory free: enough for a key, perhaps not for "
-            "onboarding; an image with handfast frozen in needs less (firmware_micropython/README.md)"
-        )
-    copied = unchanged = 0
-    if answer.frozen:
-        progress.note("handfast is part of the firmware of this board: no files are copied")
-    else:
-        copied, unchanged = _bring_files(repl, answer, wishes.kernels, progress)
-        # What was imported before is not what lies there now.
-        repl.restart()
+        confirm(f"Erase the identity and all keys of this {answer.machine} for good?")
+    place, copied, unchanged = _bring(repl, answer, wishes, progress, confirm)
     progress.step("writing the configuration, making the identity")
     made = _set_up(repl, wishes.setup)
     _bring_main(repl, answer.home or "", wishes.main, progress)
@@ -182,22 +179,88 @@ def flash(
         board=kind.name,
         machine=answer.machine,
         micropython=answer.version,
+        place=place,
         copied=copied,
         unchanged=unchanged,
         **made,
     )
 
 
-def _bring_files(
-    repl: RawRepl, answer: boards.Answer, kernels: bytes | None, progress: Progress
-) -> tuple[int, int]:
-    """How many files were copied, and how many were there already."""
+def _bring(
+    repl: RawRepl,
+    answer: boards.Answer,
+    wishes: Wishes,
+    progress: Progress,
+    confirm: Callable[[str], None],
+) -> tuple[str, int, int]:
+    """Where handfast lies then, how many files were copied, and how many were there already."""
+    if answer.frozen:
+        progress.note("handfast is part of the firmware of this board: no files are copied")
+        return FROZEN, 0, 0
+    if romfs.is_built_in(answer, wishes.romfs):
+        progress.note("handfast is in the ROMFS of this board, beside other files: no files are copied")
+        return ROMFS, 0, 0
+    made = _compiled(answer, wishes.kernels, progress)
+    image = romfs.image(made)
+    in_rom = romfs.is_used(answer, wishes.romfs, len(image))
+    place = ROMFS if in_rom else FILES
+    if answer.memory < LITTLE_MEMORY[place]:
+        progress.note(
+            f"this board has {answer.memory // 1024} KB of memory free: enough for a key, perhaps not for "
+            "onboarding; an image with handfast frozen in needs less (firmware_micropython/README.md)"
+        )
+    if in_rom:
+        if romfs.others(answer):
+            confirm(f"Erase {', '.join(romfs.others(answer))} in the ROMFS of this {answer.machine}?")
+        changed = _bring_image(repl, answer, image, progress)
+        copied, unchanged = (len(made), 0) if changed else (0, len(made))
+    else:
+        if romfs.ours(answer):
+            progress.note("an older handfast is in the ROMFS of this board, which is emptied")
+            _hold_main(repl, answer)
+            # The question looked into the package that lies there.
+            repl.restart()
+            romfs.clear(repl)
+            answer = answer._replace(main=False)
+        elif answer.rom:
+            progress.note("the ROMFS of this board is left as it is")
+        copied, unchanged = _bring_files(repl, answer, made, progress)
+    # What was imported before is not what lies there now.
+    repl.restart()
+    return place, copied, unchanged
+
+
+def _compiled(answer: boards.Answer, kernels: bytes | None, progress: Progress) -> dict[str, bytes]:
     native = kernels is not None
     total = len(firmware.files_for(answer.architecture, native))
     progress.step(f"compiling for {answer.architecture}", total)
     made = firmware.compiled(answer.architecture, progress.advance, native)
     if kernels is not None:
         made[firmware.KERNELS] = kernels
+    return made
+
+
+def _bring_image(repl: RawRepl, answer: boards.Answer, image: bytes, progress: Progress) -> bool:
+    """Whether it was not there yet."""
+    progress.step("comparing with what is there")
+    # They would be loaded instead of what is in the ROMFS, or need room for nothing.
+    strays = sorted(_listing(repl, answer))
+    changed = not romfs.holds(repl, image)
+    if strays or changed:
+        _hold_main(repl, answer)
+        repl.ask(f"PATHS = {strays!r}\n{REMOVE}")
+    if changed:
+        # The question looked into the package that lies there.
+        repl.restart()
+        progress.step(f"writing a ROMFS of {len(image) // 1024} KB", len(image))
+        romfs.deploy(repl, image, progress.advance)
+    return changed
+
+
+def _bring_files(
+    repl: RawRepl, answer: boards.Answer, made: dict[str, bytes], progress: Progress
+) -> tuple[int, int]:
+    """How many files were copied, and how many were there already."""
     wanted = {f"{answer.home}/lib/{name}": data for name, data in made.items()}
     digests = {path: hashlib.sha256(data).digest() for path, data in wanted.items()}
     progress.step("comparing with what is there")
@@ -224,7 +287,7 @@ def _bring_files(
 
 def _listing(repl: RawRepl, answer: boards.Answer) -> dict[str, bytes]:
     """Every file of our packages on the board with the SHA-256 of what it holds."""
-    program = f"LIB, NAMES = {f'{answer.home}/lib'!r}, {(*PACKAGES, firmware.KERNELS)!r}\n{LIST}"
+    program = f"LIB, NAMES = {f'{answer.home}/lib'!r}, {firmware.OURS!r}\n{LIST}"
     try:
         return dict(ast.literal_eval(line) for line in repl.run(program))
     except (ValueError, TypeError, SyntaxError):

@@ -2,7 +2,7 @@
 
 mpremote is used as a library and not as a command: what a command is given stands in the table of
 processes for everybody to read, and we send a Wi-Fi password and a token. Its Python interface may
-change with any release; so it is pinned, and this file alone knows it.
+change with any release; so it is pinned, and this file alone knows it, but for the images of romfs.py.
 """
 
 import ast

@@ -1,10 +1,11 @@
 """The smallest heap in which the emulated Cortex-M3 does its work, against a real hub through Mosquitto.
 
-    python tests/bench/board_smallest_heap.py [onboarding connection files] [--step KB]
+    python tests/bench/board_smallest_heap.py [onboarding connection files romfs] [--step KB]
 
 onboarding  suite -21, handfast frozen: the key is made, the device onboards, its first reading comes
 connection  the same board later, with its key: connect, a reading, a command
 files       the onboarding with handfast as .mpy files in the flash
+romfs       the same with the files in a ROMFS, where they are executed in place
 
 Found by halving: a heap is enough when all of it happens and the board never says that its memory is full.
 A new board each time. The figures and their gate are in tests/e2e/board_heap.json.
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests")]
 sys.path[:0] = [str(ROOT / "firmware_micropython" / name) for name in ("qemu", "native", "")]
 
-from board_files import compile_files, install  # noqa: E402
+from board_files import compile_files, install, write_rom  # noqa: E402
 from emulated_board import EmulatedBoard, World, image  # noqa: E402
 from quantum_module import QuantumModule  # noqa: E402
 
@@ -33,7 +34,7 @@ from handfast.core.errors import LinkTimeout  # noqa: E402
 PATIENCE = 40.0
 SUITE = -21
 KB = 1024
-LARGEST = {"onboarding": 192 * KB, "connection": 96 * KB, "files": 512 * KB}
+LARGEST = {"onboarding": 192 * KB, "connection": 96 * KB, "files": 512 * KB, "romfs": 256 * KB}
 SMALLEST = 24 * KB
 
 
@@ -45,7 +46,8 @@ class Bench:
         self._module = module
         self._count = 0
         self._onboarded: Path | None = None
-        self._installed: Path | None = None
+        self._flashes: dict[str, Path] = {}
+        self._rom = world.folder / "rom.img"
 
     async def enough(self, kind: str, heap: int) -> bool:
         """Whether a heap of that many bytes is enough."""
@@ -57,11 +59,11 @@ class Bench:
             shutil.copy(self._onboarded, flash)
             return await self._tried(flash, heap, {}, connect=True)
         wiring: dict[str, object] = {}
-        if kind == "files":
+        if kind in ("files", "romfs"):
             wiring["image"] = image(bare=True)
-            await self._install()
-            assert self._installed is not None
-            shutil.copy(self._installed, flash)
+            shutil.copy(await self._installed(kind), flash)
+        if kind == "romfs":
+            wiring["rom"] = self._rom
         return await self._tried(flash, heap, wiring, connect=False)
 
     async def _tried(self, flash: Path, heap: int, wiring: dict[str, object], connect: bool) -> bool:
@@ -114,14 +116,18 @@ class Bench:
             board.cut_power()
             self._onboarded = flash
 
-    async def _install(self) -> None:
-        if self._installed is None:
-            flash = self._world.folder / "installed.img"
+    async def _installed(self, kind: str) -> Path:
+        """The flash of a board that has the files and was not set up."""
+        if kind not in self._flashes:
+            flash = self._world.folder / f"{kind}.img"
             board = self._world.board(self._module, image=image(bare=True), flash=flash)
             await board.prompt()
-            await install(board, compile_files(self._world.folder / "mpy"))
+            in_rom = kind == "romfs"
+            folder = self._world.folder / "mpy"
+            await install(board, write_rom(self._rom) if in_rom else compile_files(folder))
             board.cut_power()
-            self._installed = flash
+            self._flashes[kind] = flash
+        return self._flashes[kind]
 
 
 def full(board: EmulatedBoard) -> bool:

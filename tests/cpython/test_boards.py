@@ -32,6 +32,8 @@ PICO: dict[str, Any] = {
     "identity": False,
     "main": False,
     "held": False,
+    "rom": 0,
+    "rom_names": [],
 }
 HUB = encode_hub_code(Crypto(), bytes(range(32)))
 

@@ -1,9 +1,15 @@
 """What the emulated board says of each step of its life: heap, and time in which its processor ran."""
 
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 from emulated_board import EmulatedBoard, World
 from quantum_module import QuantumModule
+
+# What was recorded, and how much more is let pass.
+NUMBERS = Path(__file__).with_name("board_heap.json")
+GROWTH = 1.05
 
 # The steps of a first start, in their order, and of a start with a key in the flash.
 ONBOARDING = (
@@ -28,6 +34,11 @@ class Figure(NamedTuple):
     held: int
     peak: int
     busy: int
+
+
+def smallest(kind: str) -> int:
+    """The heap in bytes that a test runs in: a twentieth more than the smallest that was enough."""
+    return int(json.loads(NUMBERS.read_text())["smallest"][kind] * GROWTH)
 
 
 async def figures(board: EmulatedBoard, last: str = "record_received") -> dict[str, Figure]:

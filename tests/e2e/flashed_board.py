@@ -17,18 +17,34 @@ from typing import Any
 import emulator
 from emulated_board import image
 from free_ports import free_port
-from processes import PATIENCE, environment
+from processes import PATIENCE, HubProcess, environment
 
+from handfast.core.codes import encode_hub_code
+from handfast_cpython.crypto import Crypto
 from handfast_cpython.raw_repl import RawRepl
 
 # What the files of a device take when they lie in a file system, and a handshake beside them.
 HEAP = 448 * 1024
+OURS = ("/lib/handfast/", "/lib/handfast_micropython/")
+# A hub that nobody runs: a board is set up without talking to it.
+HUB = encode_hub_code(Crypto(), bytes(range(32)))
+SETTINGS = ("--board", "qemu", "--hub", HUB, "--broker", "uart:1")
 
 
 class FlashedBoard:
     """One emulated board: `port` is what `handfast flash --port` takes."""
 
-    def __init__(self, folder: Path, broker: str = emulator.NOTHING, bare: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        broker: str = emulator.NOTHING,
+        bare: bool = True,
+        rom: Path | None = None,
+        heap: int = HEAP,
+    ) -> None:
+        """`rom`: the file that is its partition for a ROMFS; without one it has none."""
+        self.rom = rom
+        self._heap = heap
         self.flash = folder / "flash.img"
         self.address = free_port()
         self.port = f"socket://127.0.0.1:{self.address}"
@@ -41,9 +57,10 @@ class FlashedBoard:
         line = emulator.command(
             self._image,
             flash=self.flash,
+            rom=self.rom,
             repl=emulator.listening(self.address),
             broker=self._broker,
-            heap=HEAP,
+            heap=self._heap,
         )
         self._process = subprocess.Popen(line, stdin=subprocess.DEVNULL)
         end = time.monotonic() + PATIENCE
@@ -118,6 +135,16 @@ def flashed(*words: str, **how: Any) -> dict[str, Any]:
     assert len(lines) == 1
     value: dict[str, Any] = json.loads(lines[0])
     return value
+
+
+def hub_says(hub: HubProcess, *words: str) -> str:
+    """`handfast-hub` with these words, as its operator types them."""
+    command = [sys.executable, "-m", "handfast_hub.cli", "--config", str(hub.file), *words]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 class Cable:

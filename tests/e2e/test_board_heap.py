@@ -9,14 +9,21 @@ from pathlib import Path
 
 import mosquitto
 import pytest
-from board_figures import CONNECTION, ONBOARDING, Figure, figures, set_up_with_figures
-from board_files import compile_files, install
+from board_figures import (
+    CONNECTION,
+    GROWTH,
+    NUMBERS,
+    ONBOARDING,
+    Figure,
+    figures,
+    set_up_with_figures,
+    smallest,
+)
+from board_files import compile_files, install, write_rom
 from emulated_board import EmulatedBoard, World, image, needs_qemu
 from quantum_module import QuantumModule
 
 pytestmark = [mosquitto.needs_mosquitto, needs_qemu]
-NUMBERS = Path(__file__).with_name("board_heap.json")
-GROWTH = 1.05
 # A slow host sends message_2 twice now and then, and the board holds both: the least of a few runs counts.
 ATTEMPTS = 3
 SUITE = pytest.mark.parametrize("emulated", [-21], indirect=True)
@@ -36,11 +43,6 @@ def grown(part: str, found: dict[str, Figure]) -> list[str]:
         for name, now, before in zip(("holds", "needs"), found[step][:2], recorded, strict=True)
         if now > before * GROWTH
     ]
-
-
-def smallest(kind: str) -> int:
-    """The heap in bytes that a test runs in: a twentieth more than the smallest that was enough."""
-    return int(json.loads(NUMBERS.read_text())["smallest"][kind] * GROWTH)
 
 
 async def onboard(emulated: World, board: EmulatedBoard) -> bytes:
@@ -101,4 +103,17 @@ async def test_an_onboarding_from_files_in_the_flash_runs_in_its_smallest_heap(
     await install(board, compile_files(tmp_path))
     board.cut_power()
     board = await emulated.set_up(module, -21, image=bare, heap=smallest("from files"))
+    await onboard(emulated, board)
+
+
+@SUITE
+async def test_an_onboarding_from_a_romfs_runs_in_its_smallest_heap(
+    emulated: World, module: QuantumModule, tmp_path: Path
+) -> None:
+    bare, rom = image(bare=True), tmp_path / "rom.img"
+    board = emulated.board(module, image=bare)
+    await board.prompt()
+    await install(board, write_rom(rom))
+    board.cut_power()
+    board = await emulated.set_up(module, -21, image=bare, rom=rom, heap=smallest("from a romfs"))
     await onboard(emulated, board)

@@ -7,8 +7,6 @@ import contextlib
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,16 @@ import mosquitto
 import pytest
 from build_native import native_module
 from emulated_board import needs_qemu
-from flashed_board import FlashedBoard, cable, flashed, run
+from flashed_board import HUB, OURS, SETTINGS, FlashedBoard, cable, flashed, hub_says, run
 from micropython_build import BuildError
-from processes import PATIENCE, HubProcess, environment, hub_behind
+from processes import hub_behind
 
 from handfast.core.codes import encode_hub_code
 from handfast_cpython.crypto import Crypto
 
 pytestmark = needs_qemu
-MAIN, OURS = "/main.py", ("/lib/handfast/", "/lib/handfast_micropython/")
-# A hub that nobody runs: a board is set up without talking to it.
-HUB = encode_hub_code(Crypto(), bytes(range(32)))
+MAIN = "/main.py"
 SUITES = {"claim code": "-21", "token": "-22"}
-SETTINGS = ("--board", "qemu", "--hub", HUB, "--broker", "uart:1")
 
 
 @pytest.fixture
@@ -56,16 +51,6 @@ def board(tmp_path: Path, first: tuple[Path, dict[str, Any]]) -> Iterator[Flashe
     shutil.copy(first[0], tmp_path / "flash.img")
     with FlashedBoard(tmp_path) as board:
         yield board
-
-
-def hub_says(hub: HubProcess, *words: str) -> str:
-    """`handfast-hub` with these words, as its operator types them."""
-    command = [sys.executable, "-m", "handfast_hub.cli", "--config", str(hub.file), *words]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @mosquitto.needs_mosquitto
