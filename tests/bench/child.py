@@ -1,12 +1,14 @@
-"""A process that is measured, and how it is asked: one JSON object a line, there and back."""
+"""A process that is measured, where it runs, and how it is asked: one JSON object a line, there and back."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).resolve().parent
 # A child that does not end when its input does is killed after so many seconds.
@@ -15,13 +17,46 @@ PATIENCE = 20.0
 Answer = dict[str, Any]
 
 
-class Child:
-    """A program of this folder as a process; ends with the `with` block."""
+class Places(NamedTuple):
+    """The processors of what is measured, and of all that only loads it; empty where nobody can choose."""
 
-    def __init__(self, program: str, *arguments: str) -> None:
+    measured: frozenset[int]
+    load: frozenset[int]
+
+
+def places() -> Places:
+    """One processor for what is measured and the others for its load, where there are two or more."""
+    if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
+        return Places(frozenset(), frozenset())
+    # The first processor is where most interrupts go.
+    *others, last = sorted(os.sched_getaffinity(0))
+    return Places(frozenset({last}), frozenset(others))
+
+
+@contextlib.contextmanager
+def placed(processors: frozenset[int]) -> Iterator[None]:
+    """Processes that are started inside run on `processors`; anywhere when there are none."""
+    if not processors:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Child:
+    """A program of this folder as a process on `processors`; ends with the `with` block."""
+
+    def __init__(self, program: str, *arguments: str, processors: frozenset[int] = frozenset()) -> None:
         self._name = program
         command = [sys.executable, str(FOLDER / program), *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with placed(processors):
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
 
     @property
     def pid(self) -> int:

@@ -1,8 +1,9 @@
 """One scenario: a fleet onboards at a hub, round after round, with the floor in between.
 
 Rounds of the hub and rounds of the floor alternate, so that a machine that gets slower or faster
-meanwhile changes both. Two processes make the floor's calls at once, because two processors are busy
-while the hub works too.
+meanwhile changes both. The hub has a processor of its own, where there are two; broker and devices have
+the others. The floor is taken on the hub's processor, and a second process makes the same calls on the
+others meanwhile, because they are busy while the hub works too.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import mosquitto
 import psutil
-from child import Answer, Child
+from child import Answer, Child, placed, places
 from free_ports import free_port
 
 from handfast.core.codes import b32encode, decode_hub_code, encode_hub_code, encode_token
@@ -30,7 +31,6 @@ from handfast_hub.registry.tokens import NewTokens
 AT_ONCE = 128
 # Enrolments that fill caches and compile statements before anything counts.
 WARM_UP = 128
-FLOOR_PROCESSES = 2
 
 CONFIG = """\
 name = "bench"
@@ -105,14 +105,20 @@ def run(broker: str, back_end: str, plan: Plan, tls: Child | None = None) -> Sce
     """Measure a hub with `broker`, "mosquitto" or "embedded", and TLS handshakes of `tls` beside it."""
     with tempfile.TemporaryDirectory(prefix="handfast-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
+        own, others = places()
         hub_code, tokens = _install(folder, back_end, WARM_UP + plan.enrolments)
-        broker_process = _start_broker(stack, broker, folder, hub_code)
-        hub = stack.enter_context(Child("hub_process.py", str(folder / "hub.toml"), back_end))
+        with placed(others):
+            broker_process = _start_broker(stack, broker, folder, hub_code)
+        hub_command = "hub_process.py", str(folder / "hub.toml"), back_end
+        hub = stack.enter_context(Child(*hub_command, processors=own))
         crypto = hub.hear()["crypto"]
         empty = hub.ask("usage")["rss"]
-        floors = [stack.enter_context(Child("floor_process.py", back_end)) for _ in range(FLOOR_PROCESSES)]
+        floors = [
+            stack.enter_context(Child("floor_process.py", back_end, processors=place))
+            for place in (own, others)
+        ]
         port = str(load_config(folder / "hub.toml").mqtt.port)
-        devices = stack.enter_context(Child("device_process.py", port, back_end, hub_code))
+        devices = stack.enter_context(Child("device_process.py", port, back_end, hub_code, processors=others))
         devices.ask("make", tokens=tokens)
         _floor(floors, 50)
         devices.ask("join", count=WARM_UP, at_once=AT_ONCE)
@@ -206,11 +212,11 @@ def _round(
 
 
 def _floor(floors: list[Child], count: int) -> dict[str, float]:
-    """CPU seconds of the bare calls of one enrolment, by part: the mean of the floor's processes."""
+    """CPU seconds of the bare calls of one enrolment, by part, on the processor of the hub."""
     for floor in floors:
         floor.tell("run", count=count)
     heard = [floor.hear() for floor in floors]
-    return {part: sum(each[part] for each in heard) / count / len(heard) for part in heard[0]}
+    return {part: seconds / count for part, seconds in heard[0].items()}
 
 
 def _restarted(stack: contextlib.ExitStack, hub: Child, folder: Path, back_end: str) -> float:

@@ -24,7 +24,7 @@ sys.path += [str(Path(__file__).resolve().parents[1] / folder) for folder in ("e
 import mosquitto
 import onboarding
 import trunk
-from child import Child
+from child import Child, places
 from onboarding import Plan, Scenario
 
 from handfast_cpython.crypto import back_ends
@@ -228,7 +228,7 @@ def main() -> None:
     scenarios: dict[tuple[str, str], Scenario | str] = {}
     no_tls = why_no_tls()
     with ExitStack() as stack:
-        tls = None if no_tls else stack.enter_context(Child("tls_process.py"))
+        tls = None if no_tls else stack.enter_context(Child("tls_process.py", processors=places().measured))
         for broker, back_end in wanted:
             print(f"measuring {broker}, {back_end}", file=sys.stderr)
             reason = why_not(broker, back_end)
