@@ -1,10 +1,10 @@
-"""One MQTT 3.1.1 connection of the hub, from CONNECT until it is lost, over gmqtt's protocol layer.
+"""One MQTT 3.1.1 connection of the hub, from CONNECT until it is lost, with packets built by gmqtt.
 
-gmqtt reads the socket and builds CONNECT and SUBSCRIBE. Its Client is left out: it acknowledges in a
+gmqtt builds CONNECT, SUBSCRIBE, PINGREQ and DISCONNECT. Its Client is left out: it acknowledges in a
 task for each message, forgets unacknowledged publishes when the broker did, waits for ever for a
-CONNACK, and costs twice the CPU (docs/brokers.md has the figures). What comes and goes a thousand times
-a second, PUBLISH and PUBACK, is read and written here, and all writes of one round of the event loop
-leave in one system call.
+CONNACK, and costs twice the CPU (docs/brokers.md has the figures). So is its reader: a task that is
+woken in a second round of the event loop for each packet. What comes and goes a thousand times a second,
+PUBLISH and PUBACK, is read and written here, and all writes of one round leave in one system call.
 """
 
 import asyncio
@@ -13,16 +13,22 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 
-from gmqtt.mqtt.constants import MQTTv311  # type: ignore[import-untyped]
-from gmqtt.mqtt.package import LoginPackageFactor, Package  # type: ignore[import-untyped]
-from gmqtt.mqtt.protocol import MQTTProtocol  # type: ignore[import-untyped]
-from gmqtt.mqtt.utils import ConnectionState, IdGenerator  # type: ignore[import-untyped]
+from gmqtt.mqtt.constants import MQTTCommands, MQTTv311  # type: ignore[import-untyped]
+from gmqtt.mqtt.package import (  # type: ignore[import-untyped]
+    DisconnectPacket,
+    LoginPackageFactor,
+    SimpleCommandPacket,
+    SubscribePacket,
+)
+from gmqtt.mqtt.utils import IdGenerator  # type: ignore[import-untyped]
 from gmqtt.subscription import Subscription  # type: ignore[import-untyped]
 
 from handfast.core.errors import LinkClosed, LinkError, LinkTimeout
 
 # The largest record, its topic and its header fit; a packet that claims more closes the connection.
 MAX_PACKET = 66_560
+# So many bytes are read at once, at most: what is handed over although reading should stop.
+READ_SIZE = 65_536
 
 # What goes wrong is said once, by us.
 logging.getLogger("gmqtt").setLevel(logging.ERROR)
@@ -50,14 +56,14 @@ class Connection:
         self._on_puback = on_puback
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = self._loop.create_future()
+        self._dialect = _Dialect()
         self._protocol = _Protocol(self)
         self._answer: asyncio.Future[bytes] | None = None
         self._outgoing: list[bytes] = []
         self._last_in = 0.0
         self._keepalive = 0
         self._timer: asyncio.TimerHandle | None = None
-        # gmqtt's protocol sets this at each of its own writes.
-        self._last_data_out = 0.0
+        self._held = False
 
     async def open(
         self,
@@ -84,7 +90,7 @@ class Connection:
                     None if password is None else password.encode(),
                     clean_session,
                     keepalive,
-                    self._protocol,
+                    self._dialect,
                 )
                 answer = await self._exchange(hello)
         except TimeoutError as error:
@@ -109,9 +115,10 @@ class Connection:
     async def subscribe(self, filters: Sequence[str], within: float) -> None:
         """Subscribe at QoS 1 and wait for the SUBACK; LinkError when one filter is refused."""
         subscriptions = [Subscription(text, qos=1) for text in filters]
+        _, wish = SubscribePacket.build_package(subscriptions, self._dialect)
         try:
             async with asyncio.timeout(within):
-                answer = await self._exchange(None, subscriptions)
+                answer = await self._exchange(wish)
         except TimeoutError as error:
             raise LinkTimeout(
                 f"the broker should answer SUBSCRIBE within {within:g} s but did not"
@@ -122,14 +129,11 @@ class Connection:
                 f"the broker does not let the hub subscribe to {', '.join(refused)}; check its rules"
             )
 
-    async def _exchange(self, packet: bytes | None, subscriptions: list[Subscription] | None = None) -> bytes:
+    async def _exchange(self, packet: bytes) -> bytes:
         if self.lost.done():
             raise LinkClosed(f"the connection is gone: {self.lost.result()}")
         self._answer = self._loop.create_future()
-        if packet is not None:
-            self._protocol.write_data(packet)
-        else:
-            self._protocol.send_subscribe_packet(subscriptions)
+        self._protocol.write(packet)
         await asyncio.wait((self._answer, self.lost), return_when=asyncio.FIRST_COMPLETED)
         if not self._answer.done():
             raise LinkClosed(f"the broker should answer but hung up: {self.lost.result()}")
@@ -162,17 +166,18 @@ class Connection:
         data = b"".join(self._outgoing)
         self._outgoing.clear()
         if not self.lost.done():
-            self._protocol.write_data(data)
+            self._protocol.write(data)
 
     def hold(self, held: bool) -> None:
         """Stop reading, or go on; the broker then keeps what it has not sent yet."""
+        self._held = held
         if held:
-            self._protocol.may_read.clear()
+            self._protocol.pause()
         else:
             self._last_in = time.monotonic()
-            self._protocol.may_read.set()
+            self._protocol.resume()
 
-    def received(self, data: bytes) -> int:
+    def received(self, data: memoryview) -> int:
         """Handle every whole packet in `data`; how many bytes they took. ValueError for what is not MQTT."""
         self._last_in = time.monotonic()
         at, size = 0, len(data)
@@ -193,36 +198,34 @@ class Connection:
                     raise ValueError("a PUBACK is a packet id of two bytes")
                 self._on_puback(data[start] << 8 | data[start + 1])
             elif kind == 0x30:
-                self._published(data[at] & 0x06, data[start:end])
+                self._published(data, start, end, data[at] & 0x06)
             elif kind in (0x20, 0x90):
                 if length < 2:
                     raise ValueError("an answer without a return code")
                 if self._answer is not None and not self._answer.done():
-                    self._answer.set_result(data[start:end])
+                    self._answer.set_result(bytes(data[start:end]))
             at = end
         return at
 
-    def _published(self, qos: int, body: bytes) -> None:
-        end = 2 + int.from_bytes(body[:2], "big")
-        start = end + 2 if qos else end
-        if start > len(body):
+    def _published(self, data: memoryview, at: int, end: int, qos: int) -> None:
+        after = at + 2
+        topic = after + (data[at] << 8 | data[at + 1]) if after <= end else end + 1
+        start = topic + 2 if qos else topic
+        if start > end:
             raise ValueError("a PUBLISH that ends too early")
-        packet_id = int.from_bytes(body[end:start], "big")
-        self._on_publish(str(body[2:end], "utf-8"), body[start:], packet_id)
-
-    def put_package(self, package: Package) -> None:
-        """What gmqtt's protocol calls with a DISCONNECT when the socket is gone."""
-        self._lose("the broker closed the connection")
+        packet_id = data[topic] << 8 | data[topic + 1] if qos else 0
+        self._on_publish(str(data[after:topic], "utf-8"), bytes(data[start:end]), packet_id)
 
     def _check_alive(self) -> None:
         silent = time.monotonic() - self._last_in
-        if silent > 1.5 * self._keepalive and self._protocol.may_read.is_set():
+        if silent > 1.5 * self._keepalive and not self._held:
             self.abort(f"the broker was silent for {silent:.0f} s")
             return
-        self._protocol.send_ping_request()
+        self._protocol.write(SimpleCommandPacket.build_package(MQTTCommands.PINGREQ))
         self._timer = self._loop.call_later(self._keepalive / 2, self._check_alive)
 
-    def _lose(self, reason: str) -> None:
+    def lose(self, reason: str) -> None:
+        """The connection is gone, if nothing else ended it before."""
         if self._timer is not None:
             self._timer.cancel()
         if not self.lost.done():
@@ -230,7 +233,7 @@ class Connection:
 
     def abort(self, reason: str) -> None:
         """Drop the connection at once, whatever waits to be sent."""
-        self._lose(reason)
+        self.lose(reason)
         if self._protocol.transport is not None:
             self._protocol.transport.abort()
 
@@ -238,13 +241,13 @@ class Connection:
         """Say DISCONNECT and close once everything is sent."""
         if not self.lost.done():
             self._flush()
-            self._protocol.send_disconnect()
-            self._lose("closed by the hub")
+            self._protocol.write(DisconnectPacket.build_package(self._dialect))
+            self.lose("closed by the hub")
             if self._protocol.transport is not None:
                 self._protocol.transport.close()
 
 
-def _long_length(data: bytes, at: int, length: int) -> tuple[int, int]:
+def _long_length(data: memoryview, at: int, length: int) -> tuple[int, int]:
     """(remaining length, where the rest begins), the latter 0 while bytes are missing.
 
     `length` is what the first byte holds, `at` where the second stands (MQTT 3.1.1 section 2.2.3).
@@ -259,34 +262,60 @@ def _long_length(data: bytes, at: int, length: int) -> tuple[int, int]:
     raise ValueError("a remaining length of more than four bytes")
 
 
-class _Protocol(MQTTProtocol):  # type: ignore[misc]  # gmqtt has no types
-    """gmqtt's reader with our framing, a gate for back-pressure, and no silent end."""
+class _Dialect:
+    """What gmqtt asks of a connection when it builds a packet for it."""
+
+    proto_name = b"MQTT"
+    proto_ver = MQTTv311
+
+    def __init__(self) -> None:
+        self.id_generator = IdGenerator()
+
+
+class _Protocol(asyncio.BufferedProtocol):
+    """The socket: reads into one memory, hands over what is in it, and keeps what is no whole packet yet."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(
-            connection_state=ConnectionState(protocol_version=MQTTv311), id_generator=IdGenerator()
-        )
-        self.set_connection(connection)
-        self.connection = connection
-        self.may_read = asyncio.Event()
-        self.may_read.set()
+        self._connection = connection
+        self.transport: asyncio.Transport | None = None
+        # After a packet that has begun there is room for a whole read.
+        self._memory = memoryview(bytearray(MAX_PACKET + READ_SIZE))
+        self._filled = 0
 
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        """The transport below, once there is a connection."""
-        transport: asyncio.Transport | None = self._transport
-        return transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
 
-    async def read(self, n: int = -1) -> bytes:
-        await self.may_read.wait()
-        data: bytes = await super().read(n)
-        return data
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.lose("the broker closed the connection")
 
-    def _read_packet(self, data: bytes) -> int:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._memory[self._filled : self._filled + READ_SIZE]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        filled = self._filled + nbytes
         try:
-            return self.connection.received(data)
+            taken = self._connection.received(self._memory[:filled])
         except Exception as error:
-            # Only garbage from the broker comes here; gmqtt would let its read loop die in silence.
+            # Only garbage from the broker comes here; asyncio would log it and close with no sentence.
             detail = str(error) if isinstance(error, ValueError) else type(error).__name__
-            self.connection.abort(f"the broker sent what is not MQTT: {detail}")
-            raise ConnectionResetError from error
+            self._connection.abort(f"the broker sent what is not MQTT: {detail}")
+            return
+        self._filled = filled - taken
+        if taken and self._filled:
+            self._memory[: self._filled] = self._memory[taken:filled]
+
+    def write(self, data: bytes) -> None:
+        """Send, unless the socket is closed."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(data)
+
+    def pause(self) -> None:
+        """Read no more."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.transport is not None:
+            self.transport.resume_reading()
