@@ -13,6 +13,7 @@ from handfast.core.records import decode_header
 from handfast_cpython.swarm import Simulated
 from handfast_hub import outgoing
 from handfast_hub.memory_hub import MemoryHub
+from handfast_hub.registry.group import GroupCommit
 from handfast_hub.registry.operator import CommandInfo, NewCommand
 from handfast_hub.registry.traffic import Dispatch
 
@@ -132,6 +133,25 @@ async def test_a_repeatable_command_that_may_have_been_carried_out_ends_unanswer
     assert await state(hub, number) == "sent"
     assert await hub._registry.sweep(time.time() + 601) == 1
     assert await state(hub, number) == "unanswered"
+
+
+async def test_a_fake_clock_stands_still_while_the_hub_finds_and_sends_a_command(
+    one: Simulated, hub: MemoryHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = GroupCommit._answer
+
+    def slow(group: GroupCommit, items: list[object]) -> object:
+        time.sleep(0.02)  # a slow disk
+        return answer(group, items)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(GroupCommit, "_answer", slow)
+    heard: list[bytes] = []
+    obeying = asyncio.create_task(obey(one, heard))
+    number = await queue(hub, one, b"blink")
+    await hub.fake_clock.advance(0)
+    assert heard == [b"blink"]
+    assert await state(hub, number) == "answered"
+    obeying.cancel()
 
 
 async def test_an_answer_that_comes_late_still_counts(one: Simulated, hub: MemoryHub) -> None:

@@ -67,6 +67,8 @@ class GroupCommit:
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="registry", daemon=True)
         self._closed = False
+        # Items that were queued and are not answered.
+        self._unanswered = 0
         # How many writing transactions the loop has seen fail; and, for the thread alone, the failure
         # of the latest one and the generation of what was in it.
         self._generation = 0
@@ -83,7 +85,13 @@ class GroupCommit:
             raise RegistryError("the registry is closed")
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._queue.put(_Waiting(operation, argument, future, self._generation))
+        self._unanswered += 1
         return future
+
+    @property
+    def at_work(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self._unanswered > 0
 
     async def close(self) -> None:
         """Finish what waits, then end the thread; may be called twice."""
@@ -173,6 +181,7 @@ class GroupCommit:
             return [(items[0], failure)]
 
     def _resolve(self, answers: list[tuple[_Waiting, Any]], failure: tuple[int, Exception] | None) -> None:
+        self._unanswered -= len(answers)
         _resolve(answers)
         if failure is not None and failure[0] == self._generation:
             # After the tasks that have just been woken with the failure.

@@ -163,6 +163,11 @@ class Registry:
         """
         return device_id in self._known
 
+    @property
+    def at_work(self) -> bool:
+        """Whether its thread owes somebody an answer."""
+        return self._group.at_work
+
     async def admission(self, question: Question) -> Standing:
         """What is known of a device that wants to join."""
         return await self._group.submit(_ADMISSION, question)
