@@ -9,21 +9,25 @@ own, never in here.
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from handfast.core.constants import MIN_PACKET_LIMIT
 from handfast.core.errors import LocalError
 from handfast.core.suites import DEFAULT_SUITES, SUITES
 from handfast_hub.feeds.settings import KINDS, Feed
-from handfast_hub.trunk.settings import Bridge, Trunk
+from handfast_hub.trunk.settings import Bridge, TopicRule, Trunk
 
 ENV_PREFIX = "HANDFAST_HUB_"
 ENV_FILE = ENV_PREFIX + "CONFIG"
+
+# Where the rules of a trunk stand, in documents and in what is said of a wrong one.
+_RULES = "trunk.policy"
 
 # What a hub may be called.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -192,7 +196,8 @@ class HubConfig(BaseSettings):
     retention: Retention = Retention()
     log: Log = Log()
     bridge: Bridge = Bridge()
-    trunk: dict[Annotated[str, Field(pattern=NAME)], Trunk] = Field(default_factory=dict)
+    # As many as there are slots in `readings.classes`.
+    trunk: dict[Annotated[str, Field(pattern=NAME)], Trunk] = Field(default_factory=dict, max_length=31)
     feed: dict[Annotated[str, Field(pattern=NAME)], Feed] = Field(default_factory=dict)
 
     @field_validator("suites")
@@ -254,7 +259,13 @@ def fields() -> Iterator[tuple[str, type[BaseModel]]]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield name, field.annotation
     yield "trunk", Trunk
+    yield _RULES, TopicRule
     yield from (("feed", kind) for kind in KINDS)
+
+
+def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a section as they stand in the file; not all of them can be names in Python."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _anchored(config: HubConfig, folder: Path) -> HubConfig:
@@ -279,9 +290,10 @@ def _anchored_section(model: BaseModel, folder: Path) -> BaseModel:
 
 def _sentence(file: str, error: dict[str, Any]) -> str:
     *section, key = (str(part) for part in error["loc"]) if error["loc"] else ("",)
-    where = f"{file}: [{section[0]}] " if section else f"{file}: "
+    table = _RULES if section[:1] == ["trunk"] and section[2:3] == ["policy"] else "".join(section[:1])
+    where = f"{file}: [{table}] " if table else f"{file}: "
     if error["type"] == "extra_forbidden":
-        return f"{where}has no key '{key}'; {_nearest(section[0] if section else '', key)}"
+        return f"{where}has no key '{key}'; {_nearest(table, key)}"
     if error["type"] == "missing":
         return f"{where}needs the key '{key}'"
     path = ".".join([*section, key])
@@ -290,14 +302,17 @@ def _sentence(file: str, error: dict[str, Any]) -> str:
         if error["type"] == "model_type"
         else error["msg"].removeprefix("Value error, ").replace("Input", "it", 1)
     )
-    return f"{file}: '{path}' is {error.get('input')!r}: {expected}"
+    given = error.get("input")
+    # A whole table says no more than its name.
+    shown = "" if isinstance(given, Mapping | Sequence) and not isinstance(given, str) else f" is {given!r}"
+    return f"{file}: '{path}'{shown}: {expected}"
 
 
 def _nearest(section: str, key: str) -> str:
     """What the writer of an unknown `key` most likely meant."""
     names: dict[str, list[str]] = {}
     for name, model in fields():
-        names.setdefault(name, []).extend(model.model_fields)
+        names.setdefault(name, []).extend(keys_of(model))
     here = difflib.get_close_matches(key, names.get(section, []), n=1, cutoff=0.5)
     # The right key in the wrong place: of all sections the nearest one, the first in the file of equal ones.
     everywhere = {entry: name for name in reversed(names) for entry in names[name]}
@@ -317,6 +332,9 @@ def _likeness(one: str, other: str) -> float:
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     known = {ENV_FILE}
     for section, model in fields():
+        # A rule is one of a list, which has no names.
+        if section == _RULES:
+            continue
         prefix = ENV_PREFIX + (f"{section.upper()}__" if section else "")
         known.update(prefix + key.upper() for key in model.model_fields)
     for name in sorted(environment):

@@ -28,7 +28,7 @@ def check(context: typer.Context, json: Json = False) -> None:
     """Read the configuration and say what is wrong with it."""
     config = options(context).load()
     if json:
-        show_json(config.model_dump(mode="json"))
+        show_json(config.model_dump(mode="json", by_alias=True))
     else:
         options(context).say(f"{options(context).config} is right: the hub {config.name!r}")
 
@@ -41,7 +41,7 @@ def reference() -> None:
 
 def markdown() -> str:
     """docs/configuration.md."""
-    from handfast_hub.config import fields
+    from handfast_hub.config import fields, keys_of
 
     parts = [_HEAD]
     for section, model in fields():
@@ -49,7 +49,7 @@ def markdown() -> str:
         about = (model.__doc__ or "").strip() if section else "Above the first section."
         parts.append(f"\n## {title}\n\n{about.splitlines()[0].replace(f': `[{section}]`.', '.')}\n")
         parts.append("\n| key | default | meaning |\n|---|---|---|\n")
-        for name, field in model.model_fields.items():
+        for name, field in keys_of(model).items():
             if field.description is not None:
                 parts.append(f"| `{name}` | {_default(field)} | {' '.join(field.description.split())} |\n")
     return "".join(parts)
@@ -58,7 +58,9 @@ def markdown() -> str:
 def _default(field: "FieldInfo") -> str:
     if field.is_required():
         return "required"
-    value: Any = field.default
+    value: Any = field.get_default(call_default_factory=True)
+    if isinstance(value, dict):
+        return "`{ " + ", ".join(f'{name} = "{item}"' for name, item in value.items()) + " }`"
     if value is None:
         return "none"
     if isinstance(value, bool):

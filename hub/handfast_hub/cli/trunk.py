@@ -1,6 +1,7 @@
-"""`handfast-hub trunk pair | status | listen`: what joins this hub to others."""
+"""`handfast-hub trunk pair | status | policy | listen`: what joins this hub to others."""
 
 import asyncio
+import difflib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,9 +13,14 @@ from handfast_cpython.terminal import Json, JsonLines, fail, show_json
 from handfast_hub.cli.options import options, printable, show_table, shown, when
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from handfast_hub.registry.bridging import Bridged, Bridging
 
-app = typer.Typer(help="Trunks to other hubs: pair them, watch them, read what came.", no_args_is_help=True)
+app = typer.Typer(
+    help="Trunks to other hubs: pair them, watch them, ask their policy, read what came.",
+    no_args_is_help=True,
+)
 
 # How often the registry is asked for something new, in seconds.
 _POLL_SECONDS = 0.2
@@ -103,6 +109,55 @@ def _keys(supply: "dict[str, Any] | None") -> str:
         return "-"
     seen = ", seen by " + " ".join(printable(name) for name in supply["relays"]) if supply["relays"] else ""
     return f"{supply['stored']} + {supply['reserve']} held, {supply['forecast']}{seen}"
+
+
+@app.command()
+def policy(
+    context: typer.Context,
+    trunk: Annotated[str, typer.Argument(help="NAME of a [trunk.NAME].")],
+    label: Annotated[str, typer.Argument(help="The label of a device, or its device id when it has none.")],
+    channel: Annotated[
+        str | None, typer.Argument(help="telemetry, bulk, alarm or command; without it all of them.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say as which class what a device sends travels, and commands to it, and by which rule.
+
+    It is what hub.toml says now: a reading keeps the class that it was recorded with.
+    """
+    from handfast_hub.trunk.settings import topic_policy
+    from handfast_hub.trunk.topic_rules import COMMAND, LAST_LEVELS, LONGEST_LABEL
+
+    config = options(context).load()
+    _check_known("trunk", trunk, sorted(config.trunk), "a [trunk.NAME] in hub.toml makes one")
+    if channel is not None:
+        _check_known("channel", channel, LAST_LEVELS)
+    if not 0 < len(label) <= LONGEST_LABEL:
+        fail(LocalError(f"a label has 1 to {LONGEST_LABEL} characters, this has {len(label)}"))
+    settings = config.trunk[trunk]
+    rules, found = topic_policy(settings), []
+    for last in LAST_LEVELS if channel is None else (channel,):
+        name, place = rules.find(f"{label}/{last}")
+        by = f"rule {settings.policy[place].topic}" if place is not None else "classes"
+        if last == COMMAND and not settings.commands:
+            # Whatever a rule says.
+            name, by = "none", "commands = false"
+        elif last == COMMAND and place is None:
+            by = "no rule"
+        found.append({"trunk": trunk, "topic": f"{label}/{last}", "class": name, "by": by})
+    if json:
+        show_json(found)
+    else:
+        show_table(("topic", "class", "by"), [(row["topic"], row["class"], row["by"]) for row in found], "")
+
+
+def _check_known(what: str, name: str, known: "Sequence[str]", without: str = "") -> None:
+    """End the command for a name that is not known, with the nearest one that is."""
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}" if known else without
+    fail(LocalError(f"there is no {what} '{printable(name)}'; {hint}"))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from handfast_hub.registry.group import GroupCommit, Operation
 from handfast_hub.registry.operator import NewCommand, Reading, queue_commands, reading_rows
 from handfast_hub.registry.retention import trim
 from handfast_hub.registry.schema import (
+    devices,
     hub,
     readings,
     trunk_commands,
@@ -26,17 +27,10 @@ from handfast_hub.registry.schema import (
     trunk_status,
     trunk_taken,
 )
+from handfast_hub.registry.trunk_classes import TrunkClasses, of_class
 
 # Old rows are removed after this many new ones.
 _TRIM_EVERY = 1024
-
-
-class Wanted(NamedTuple):
-    """Readings to send: at most `limit` of these channels with numbers above `after`."""
-
-    channels: tuple[int, ...]
-    after: int
-    limit: int
 
 
 class Stream(NamedTuple):
@@ -44,6 +38,23 @@ class Stream(NamedTuple):
 
     trunk: str
     kind: int
+
+
+class Wanted(NamedTuple):
+    """Readings to send: at most `limit` of a stream with numbers above `after`. `channels` are those of its
+    class, for what was recorded before the class was."""
+
+    stream: Stream
+    channels: tuple[int, ...]
+    after: int
+    limit: int
+
+
+class Page(NamedTuple):
+    """Readings to send, in order, and the number of the newest reading of any stream that was looked at."""
+
+    readings: list[Reading]
+    newest: int
 
 
 class Arrival(NamedTuple):
@@ -86,9 +97,10 @@ class Bridged(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A command that came over a trunk, by the id that the other hub gave it."""
+    """A command that came over a trunk, by the id that the other hub gave it, in a record of class `kind`."""
 
     trunk: str
+    kind: int
     command_id: bytes
     command: NewCommand
 
@@ -103,17 +115,23 @@ class Queued(NamedTuple):
 class Bridging:
     """The trunks' face of the registry; every call is one transaction."""
 
-    def __init__(self, group: GroupCommit, keep: int, changed: Callable[[], None]) -> None:
-        """`keep` is how many readings of other hubs stay in the database; `changed` hears of commands."""
+    def __init__(
+        self, group: GroupCommit, keep: int, changed: Callable[[], None], classes: TrunkClasses
+    ) -> None:
+        """`keep` is how many readings of other hubs stay in the database; `changed` hears of commands;
+        `classes` says what goes as what."""
         self._group = group
         self._changed = changed
+        self._classes = classes
+        self._cursor = Operation(self._cursors, rank=4)
+        self._command = Operation(self._queue, rank=4)
         self._arrive = Operation(_Arrivals(keep), rank=4)
 
     async def life(self) -> int:
         """How often this database was restored: numbers of different lives have nothing in common."""
         return await self._group.submit(_LIFE, None)
 
-    async def outgoing(self, wanted: Wanted) -> list[Reading]:
+    async def outgoing(self, wanted: Wanted) -> Page:
         """Readings to send, in the order of delivery."""
         return await self._group.submit(_OUTGOING, wanted)
 
@@ -122,7 +140,7 @@ class Bridging:
 
         A new stream begins behind what is there: what was sent before the trunk was made stays here.
         """
-        return await self._group.submit(_CURSOR, stream)
+        return await self._group.submit(self._cursor, stream)
 
     async def acknowledged(self, stream: Stream, number: int) -> None:
         """Move the cursor."""
@@ -145,8 +163,9 @@ class Bridging:
         return await self._group.submit(_NEWEST, None)
 
     async def command(self, asked: Asked) -> Queued:
-        """Queue a command unless it was; LocalError for a device that is not onboarded."""
-        queued = await self._group.submit(_COMMAND, asked)
+        """Queue a command unless it was; LocalError for a device that is not onboarded, or that takes
+        no command of its class."""
+        queued = await self._group.submit(self._command, asked)
         self._changed()
         return queued
 
@@ -158,28 +177,63 @@ class Bridging:
         """(trunk, JSON, when) of every trunk that was ever served."""
         return await self._group.submit(_SAID, None)
 
+    def _queue(self, connection: Connection, items: Sequence[Asked]) -> list[Queued | Exception]:
+        return [self._queue_one(connection, item) for item in items]
+
+    def _queue_one(self, connection: Connection, item: Asked) -> Queued | Exception:
+        here = trunk_commands.c.command_id == item.command_id
+        row = connection.execute(sa.select(trunk_commands).where(here)).first()
+        if row is not None:
+            known = row.trunk == item.trunk
+            return Queued(row.command, new=False) if known else LocalError("that command_id is taken")
+        device_id = item.command.device_id
+        label = connection.scalar(sa.select(devices.c.label).where(devices.c.device_id == device_id))
+        if label is not None:
+            try:
+                self._classes.check_command(item.trunk, item.kind, label, device_id)
+            except LocalError as error:
+                return error
+        connection.execute(sa.delete(trunk_commands).where(trunk_commands.c.expires_at < item.command.now))
+        number = queue_commands(connection, [item.command])[0]
+        if isinstance(number, Exception):
+            return number
+        connection.execute(
+            sa.insert(trunk_commands).values(
+                command_id=item.command_id,
+                trunk=item.trunk,
+                command=number,
+                # Whoever asks again later than this has given up himself.
+                expires_at=item.command.expires_at + 3600.0,
+            )
+        )
+        return Queued(number, new=True)
+
+    def _cursors(self, connection: Connection, items: Sequence[Stream]) -> list[int]:
+        # A trunk that takes the slot of another one begins anew.
+        self._classes.slots(connection)
+        return [_cursor(connection, stream) for stream in items]
+
+
+def _cursor(connection: Connection, stream: Stream) -> int:
+    acked = connection.scalar(sa.select(trunk_sent.c.acked).where(_of(trunk_sent, stream)))
+    if acked is None:
+        acked = connection.scalar(sa.select(sa.func.max(readings.c.id))) or 0
+        connection.execute(sa.insert(trunk_sent).values(**stream._asdict(), acked=acked))
+    return int(acked)
+
 
 def _life(connection: Connection, items: Sequence[None]) -> list[int]:
     return [connection.scalar(sa.select(hub.c.restores)) or 0] * len(items)
 
 
-def _outgoing(connection: Connection, items: Sequence[Wanted]) -> list[list[Reading]]:
-    return [
-        reading_rows(connection, item.after, item.limit, readings.c.channel.in_(item.channels))
-        for item in items
-    ]
-
-
-def _cursor(connection: Connection, items: Sequence[Stream]) -> list[int]:
-    cursors = []
-    for stream in items:
-        here = _of(trunk_sent, stream)
-        acked = connection.scalar(sa.select(trunk_sent.c.acked).where(here))
-        if acked is None:
-            acked = connection.scalar(sa.select(sa.func.max(readings.c.id))) or 0
-            connection.execute(sa.insert(trunk_sent).values(**stream._asdict(), acked=acked))
-        cursors.append(acked)
-    return cursors
+def _outgoing(connection: Connection, items: Sequence[Wanted]) -> list[Page]:
+    pages = []
+    for item in items:
+        # Before the rows: what is recorded between the two statements is looked at the next time.
+        newest = connection.scalar(sa.select(sa.func.max(readings.c.id))) or 0
+        condition = of_class(connection, *item.stream, item.channels)
+        pages.append(Page(reading_rows(connection, item.after, item.limit, condition), newest))
+    return pages
 
 
 def _acknowledged(connection: Connection, items: Sequence[tuple[Stream, int]]) -> list[None]:
@@ -263,35 +317,6 @@ def _newest(connection: Connection, items: Sequence[None]) -> list[int]:
     return [connection.scalar(sa.select(sa.func.max(trunk_readings.c.id))) or 0] * len(items)
 
 
-def _queue(connection: Connection, items: Sequence[Asked]) -> list[Queued | Exception]:
-    outcomes: list[Queued | Exception] = []
-    for item in items:
-        here = trunk_commands.c.command_id == item.command_id
-        row = connection.execute(sa.select(trunk_commands).where(here)).first()
-        if row is not None:
-            known = row.trunk == item.trunk
-            outcomes.append(
-                Queued(row.command, new=False) if known else LocalError("that command_id is taken")
-            )
-            continue
-        connection.execute(sa.delete(trunk_commands).where(trunk_commands.c.expires_at < item.command.now))
-        number = queue_commands(connection, [item.command])[0]
-        if isinstance(number, Exception):
-            outcomes.append(number)
-            continue
-        connection.execute(
-            sa.insert(trunk_commands).values(
-                command_id=item.command_id,
-                trunk=item.trunk,
-                command=number,
-                # Whoever asks again later than this has given up himself.
-                expires_at=item.command.expires_at + 3600.0,
-            )
-        )
-        outcomes.append(Queued(number, new=True))
-    return outcomes
-
-
 def _say(connection: Connection, items: Sequence[tuple[str, str]]) -> list[None]:
     for trunk, status in dict(items).items():
         connection.execute(sa.delete(trunk_status).where(trunk_status.c.trunk == trunk))
@@ -310,11 +335,9 @@ def _of(table: sa.Table, stream: Stream) -> "sa.ColumnElement[bool]":
 
 _LIFE = Operation(_life, reading=True)
 _OUTGOING = Operation(_outgoing, reading=True)
-_CURSOR = Operation(_cursor, rank=4)
 _TAKEN = Operation(_marks, rank=4)
 _ACKNOWLEDGED = Operation(_acknowledged, rank=4)
 _ARRIVALS = Operation(_list_arrivals, reading=True)
 _NEWEST = Operation(_newest, reading=True)
-_COMMAND = Operation(_queue, rank=4)
 _SAY = Operation(_say, rank=5)
 _SAID = Operation(_said, reading=True)

@@ -5,7 +5,8 @@ transaction reads the device's state and its keys, so nothing of a revoked devic
 its revocation, and nothing under a key that another process has deleted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -35,6 +36,7 @@ from handfast_hub.registry.schema import (
     tokens,
 )
 from handfast_hub.registry.statements import Read, Row, Write
+from handfast_hub.registry.trunk_classes import TrunkClasses
 from handfast_hub.vault import Vault
 
 # `seen_at` is for the operator; writing it for every record would dirty a page for each.
@@ -72,6 +74,7 @@ _LIVE = Read(
             devices.c.device_id,
             devices.c.thumbprint,
             devices.c.state,
+            devices.c.label,
             devices.c.highest_epoch,
             devices.c.lookahead,
             devices.c.seen_at,
@@ -166,9 +169,11 @@ _STATEMENTS = (
 class DeliveryTransaction:
     """Commits records, over one vault."""
 
-    def __init__(self, vault: Vault, keep_readings: int, keep_events: int) -> None:
-        """`keep_readings` and `keep_events` are how many rows of each stay in the database."""
+    def __init__(self, vault: Vault, keep_readings: int, keep_events: int, classes: TrunkClasses) -> None:
+        """`keep_readings` and `keep_events` are how many rows of each stay in the database; `classes` says
+        what of them goes over which trunk."""
         self._vault = vault
+        self._classes = classes
         self._keep = {readings: keep_readings, events: keep_events}
         self._grown = {readings: 0, events: 0}
 
@@ -177,7 +182,8 @@ class DeliveryTransaction:
 
         An exception is raised to the one who asked.
         """
-        group = _Group(self._vault, live_keys(connection, {item.opened.ring.device_id for item in items}))
+        live = live_keys(connection, {item.opened.ring.device_id for item in items})
+        group = _Group(self._vault, live, partial(self._classes.classes, self._classes.slots(connection)))
         outcomes = [group.deliver(item, bool(self._keep[readings])) for item in items]
         group.execute(connection)
         self._trim(connection, group)
@@ -204,8 +210,14 @@ def live_keys(connection: Connection, device_ids: set[bytes]) -> dict[bytes, dic
 class _Group:
     """What the deliveries of one group write; later ones see what earlier ones did."""
 
-    def __init__(self, vault: Vault, live: dict[bytes, dict[bytes, Row]]) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        live: dict[bytes, dict[bytes, Row]],
+        classes: Callable[[str, bytes, int], int],
+    ) -> None:
         self._vault = vault
+        self._classes = classes
         self._live = live
         self._promoted: set[tuple[bytes, bytes]] = set()
         self._changed: dict[tuple[bytes, bytes], tuple[Key, bool, bool]] = {}
@@ -239,6 +251,8 @@ class _Group:
                     "piv": opened.piv,
                     "data": item.data,
                     "received_at": item.now,
+                    # By the label that this transaction has read: a new one counts from now on.
+                    "classes": self._classes(row.label, device_id, item.channel),
                 }
             )
         if item.response is not None:

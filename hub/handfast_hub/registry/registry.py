@@ -44,6 +44,8 @@ from handfast_hub.registry.retention import Trimming
 from handfast_hub.registry.schema import devices, events
 from handfast_hub.registry.tokens import TokenStock
 from handfast_hub.registry.traffic import Answer, Command, Dispatch, RingReads, RootReads, Sent
+from handfast_hub.registry.trunk_classes import TrunkClasses
+from handfast_hub.trunk.settings import topic_policy
 from handfast_hub.vault import open_vault
 
 # Devices that were granted a key and have not spoken yet, kept in memory.
@@ -89,7 +91,9 @@ class Registry:
         self._known: set[bytes] = set()
         self._fence = fence = lease.Fence(self.hub_id, self._holder)
         self._group = GroupCommit(engine, config.database, config.linger_seconds)
-        delivery = DeliveryTransaction(vault, config.retention.readings, config.retention.events)
+        classes = TrunkClasses({name: topic_policy(trunk) for name, trunk in config.trunk.items()})
+        kept = config.retention
+        delivery = DeliveryTransaction(vault, kept.readings, kept.events, classes)
         # By rank: revocations first, so that nothing else of their group slips through; deliveries
         # before reservations, because a bound belongs to an epoch. What a serving hub writes is fenced.
         self._pend: Operation[Pending, Pended | Refusal]
@@ -100,7 +104,7 @@ class Registry:
         self._dispatch = Operation(fence.guard(traffic.dispatch), rank=4)
         self._take_back = Operation(fence.guard(traffic.take_back), rank=4)
         self._expire = Operation(fence.guard(traffic.expire_commands), rank=5)
-        self._trim = Operation(fence.guard(Trimming(config.retention)), rank=5)
+        self._trim = Operation(fence.guard(Trimming(kept)), rank=5)
         self._trim_at = 0.0
         self._load = Operation(RingReads(vault), reading=True)
         self._roots = Operation(RootReads(vault), reading=True)
@@ -108,7 +112,7 @@ class Registry:
         self._stock = Operation(self.tokens.load, reading=True)
         changed, stock = self._changed, self._stock
         self.operator = Operator(self._group, vault, crypto, random, changed, stock)
-        self.bridging = Bridging(self._group, config.retention.readings, changed)
+        self.bridging = Bridging(self._group, kept.readings, changed, classes)
 
     @classmethod
     async def open(

@@ -197,6 +197,8 @@ readings = Table(
     Column("piv", BigInteger, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("received_at", Double, nullable=False),
+    # Its class on every trunk (trunk_classes.py); null for what an older version recorded.
+    Column("classes", BigInteger),
     sqlite_autoincrement=True,
 )
 
@@ -257,6 +259,15 @@ lease = Table(
     Column("hub_id", LargeBinary(32), primary_key=True),
     Column("holder", String(128), nullable=False),
     Column("expires_at", Double, nullable=False),
+)
+
+# Where in `readings.classes` a trunk has its two bits.
+trunk_slots = Table(
+    "trunk_slots",
+    metadata,
+    Column("trunk", String(63), primary_key=True),
+    Column("slot", Integer, nullable=False),
+    UniqueConstraint("slot"),
 )
 
 # How far each class of a trunk has come: the number of the last reading that the other hub has

@@ -1,6 +1,7 @@
 """Trunks: what two hubs say to each other, sealed under keys from QKD mixed with ML-KEM.
 
 policy      classes of traffic, and what each may travel under
+topic_rules which class the readings of a device travel as, by rules over topics
 messages    the messages of a trunk, fields to bytes and back
 records     one sealed record, and the window against replay
 epochs      the keys of one epoch, and how they are derived

@@ -34,7 +34,7 @@ from handfast_hub.trunk.bridge_messages import (
 from handfast_hub.trunk.flight import Ack, Flight
 from handfast_hub.trunk.gathering import Gathering
 from handfast_hub.trunk.lane import ClassClosed
-from handfast_hub.trunk.policy import BULK, NORMAL
+from handfast_hub.trunk.policy import BULK, CLASSES, NORMAL
 from handfast_hub.trunk.tasks import Tasks
 
 _LOG = structlog.get_logger("handfast.hub.bridge")
@@ -65,6 +65,19 @@ class _Outgoing:
         self.flight = flight
         self.moved = False
         self.wake = asyncio.Event()
+        # After what was sent there is nothing of this class up to that number.
+        self._looked = (flight.sent, flight.sent)
+
+    @property
+    def after(self) -> int:
+        """Where to look on for what is to be sent: a class that is rare must not read all the others again
+        and again."""
+        sent, looked = self._looked
+        return looked if sent == self.flight.sent else self.flight.sent
+
+    def looked(self, newest: int) -> None:
+        """There is nothing more of this class up to `newest`."""
+        self._looked = (self.flight.sent, max(newest, self.flight.sent))
 
 
 class Bridge:
@@ -82,11 +95,12 @@ class Bridge:
         arrived: Callable[[Arrival], None],
         *,
         obey: bool,
+        command_class: int = NORMAL,
     ) -> None:
         """`send` is that of the Link; `ready` says whether a class may be sent now; `channels` are the
-        channels of each class that goes over it. `find` gives the row of a command; `arrived` hears
-        readings of the other hub once they are committed. `obey` lets the other hub command devices of
-        this one."""
+        channels of each class, for readings that an older version recorded. `find` gives the row of a
+        command; `arrived` hears readings of the other hub once they are committed. `obey` lets the other
+        hub command devices of this one; what it is asked itself goes as `command_class`."""
         self.name = name
         self._registry = registry
         self._send = send
@@ -96,23 +110,25 @@ class Bridge:
         self._find = find
         self._arrived = arrived
         self._obey = obey
+        self._command_class = command_class
         self._outgoing: dict[int, _Outgoing] = {}
         self._gatherings: OrderedDict[tuple[int, int], Gathering] = OrderedDict()
         self._came = asyncio.Event()
         self._instance = random(INSTANCE_LENGTH)
         self._acks = 0
         self._answers: dict[bytes, asyncio.Future[tuple[int, bytes, str]]] = {}
-        self._asked: OrderedDict[bytes, bytes] = OrderedDict()
+        self._asked: OrderedDict[tuple[int, bytes], bytes] = OrderedDict()
         self._tasks = Tasks(name)
         self._life = 0
 
     async def start(self) -> None:
         """Read how far each class has come, and go on from there."""
         self._life = await self._registry.life()
-        for kind, channels in self._channels.items():
+        # All of them: what was recorded as a class goes as it, whatever the configuration has become.
+        for kind in CLASSES:
             stream = Stream(self.name, kind)
             flight = Flight(await self._registry.cursor(stream))
-            self._outgoing[kind] = _Outgoing(stream, channels, flight)
+            self._outgoing[kind] = _Outgoing(stream, self._channels.get(kind, ()), flight)
             self._tasks.keep(partial(self._forward, self._outgoing[kind]))
         self._tasks.keep(self._note)
         self._tasks.keep(self._commit)
@@ -153,7 +169,8 @@ class Bridge:
         try:
             while (left := until - time.monotonic()) > 0:
                 with contextlib.suppress(ClassClosed):
-                    self._send(NORMAL, encode_message(COMMAND, command_id, device_id, data, int(left * 1000)))
+                    message = encode_message(COMMAND, command_id, device_id, data, int(left * 1000))
+                    self._send(self._command_class, message)
                 with contextlib.suppress(TimeoutError):
                     pause = min(REPEAT_COMMAND, left)
                     async with asyncio.timeout(pause):
@@ -192,14 +209,16 @@ class Bridge:
                 self._send(kind, lost.message)
                 flight.resent(lost, time.monotonic())
             while flight.room and self._ready(kind):
-                after, limit = flight.sent, min(_PAGE, flight.room)
-                page = await self._registry.outgoing(Wanted(outgoing.channels, after, limit))
-                if flight.sent != after:
+                sent, limit = flight.sent, min(_PAGE, flight.room)
+                wanted = Wanted(outgoing.stream, outgoing.channels, outgoing.after, limit)
+                page = await self._registry.outgoing(wanted)
+                if flight.sent != sent:
                     # Meanwhile the other hub has said that it stands elsewhere.
                     continue
-                for reading in page:
+                for reading in page.readings:
                     self._forward_one(outgoing, reading)
-                if len(page) < limit:
+                if len(page.readings) < limit:
+                    outgoing.looked(page.newest)
                     return
         except ClassClosed:
             return
@@ -271,7 +290,7 @@ class Bridge:
         elif message == ACK:
             self._acknowledged(*fields)
         elif message == COMMAND:
-            self._tasks.spawn(self._carry_out(*fields))
+            self._tasks.spawn(self._carry_out(kind, *fields))
         else:
             command_id, status, answer, reason = fields
             future = self._answers.get(command_id)
@@ -319,26 +338,32 @@ class Bridge:
         with contextlib.suppress(ClassClosed):
             self._send(BULK if kind == BULK else NORMAL, ack)
 
-    async def _carry_out(self, command_id: bytes, device_id: bytes, data: bytes, milliseconds: int) -> None:
-        answer = self._asked.get(command_id)
+    async def _carry_out(
+        self, kind: int, command_id: bytes, device_id: bytes, data: bytes, milliseconds: int
+    ) -> None:
+        answer = self._asked.get((kind, command_id))
         if answer is None:
-            answer = await self._run(command_id, device_id, data, min(milliseconds / 1000, LONGEST_COMMAND))
+            lifetime = min(milliseconds / 1000, LONGEST_COMMAND)
+            answer = await self._run(kind, command_id, device_id, data, lifetime)
             if answer is None:
                 return
-            self._asked[command_id] = answer
+            self._asked[kind, command_id] = answer
             if len(self._asked) > ANSWERS_REMEMBERED:
                 self._asked.popitem(last=False)
         with contextlib.suppress(ClassClosed):
-            self._send(NORMAL, answer)
+            # What a secret command brought is as secret.
+            self._send(kind, answer)
 
-    async def _run(self, command_id: bytes, device_id: bytes, data: bytes, lifetime: float) -> bytes | None:
+    async def _run(
+        self, kind: int, command_id: bytes, device_id: bytes, data: bytes, lifetime: float
+    ) -> bytes | None:
         """The answer to a command; None while there is none: the other hub asks again."""
         now = time.time()
         try:
             if not self._obey:
                 raise LocalError("that hub takes no commands over this trunk; its operator can allow them")
             new = NewCommand(device_id, data, now + lifetime, now)
-            queued = await self._registry.command(Asked(self.name, command_id, new))
+            queued = await self._registry.command(Asked(self.name, kind, command_id, new))
             found = await self._find(queued.number)
         except RegistryError:
             return None

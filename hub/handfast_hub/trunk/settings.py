@@ -6,9 +6,11 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from handfast.core.topics import CHANNEL_NAMES
+from handfast_hub.trunk.topic_rules import Rule, TopicPolicy, check_pattern, check_rules
 
 Channel = Literal["telemetry", "bulk", "alarm"]
 Bridged = Literal["secret", "normal", "bulk"]
+Ruled = Literal["secret", "normal", "bulk", "none"]
 
 _DEFAULT: dict[Channel, Bridged] = {"telemetry": "normal", "alarm": "secret", "bulk": "bulk"}
 
@@ -41,6 +43,24 @@ class Bridge(_Section):
         return value
 
 
+class TopicRule(_Section):
+    """One rule of a trunk, of several in their order: `[[trunk.NAME.policy]]`."""
+
+    topic: str
+    """Topics as an operator knows them, `LABEL/CHANNEL`: the label of the device, whose slashes make levels,
+    then `telemetry`, `alarm` or `bulk`, or `command` for what comes back. `+` stands for one level, `#` at
+    the end for all that follow. A device without a label has its device id for one."""
+
+    name: Ruled = Field(alias="class")
+    """The class of what matches, `secret`, `normal` or `bulk`; `none` keeps it here."""
+
+    @field_validator("topic")
+    @classmethod
+    def _pattern(cls, value: str) -> str:
+        check_pattern(value)
+        return value
+
+
 class Trunk(_Section):
     """A trunk to another hub: `[trunk.NAME]`."""
 
@@ -55,11 +75,19 @@ class Trunk(_Section):
     such, the preferred one first: the others are used while it is down. Without it that hub dials."""
 
     classes: dict[Channel, Bridged] = Field(default_factory=lambda: dict(_DEFAULT))
-    """Which channels of devices are bridged, and as what: `secret` waits for an epoch with a fresh QKD key,
-    `normal` may travel under ML-KEM alone and is marked degraded then, `bulk` never spends a QKD key."""
+    """Which channels of devices are bridged, and as what, where no rule of `policy` speaks of them: `secret`
+    waits for an epoch with a fresh QKD key, `normal` may travel under ML-KEM alone and is marked degraded
+    then, `bulk` never spends a QKD key."""
+
+    policy: tuple[TopicRule, ...] = ()
+    """Rules by topic, each a table `[[trunk.NAME.policy]]`; the first that matches counts. The class of a
+    reading is fixed when it is recorded, so what was recorded as `secret` stays it."""
 
     commands: bool = False
-    """Whether the other hub may send commands to devices of this one."""
+    """Whether the other hub may send commands to devices of this one, as far as `policy` lets it."""
+
+    command_class: Literal["secret", "normal"] = "normal"
+    """The class of commands that this hub sends to devices of the other one, and so of their answers."""
 
     kme: str = ""
     """URL of the KME of this end (ETSI GS QKD 014). Without it the trunk has no QKD, and `secret` waits for
@@ -90,6 +118,12 @@ class Trunk(_Section):
 
     rekey_seconds: float = Field(default=60.0, ge=1, le=86400)
     """How long an epoch is used."""
+
+    @field_validator("policy")
+    @classmethod
+    def _reached(cls, value: tuple[TopicRule, ...]) -> tuple[TopicRule, ...]:
+        check_rules([Rule(rule.topic, rule.name) for rule in value])
+        return value
 
     @field_validator("connect", mode="before")
     @classmethod
@@ -140,6 +174,12 @@ def _can_be_asked_for(host: str) -> bool:
         return bool(host) and host.isprintable() and bool(host.encode("idna"))
     except UnicodeError:
         return False
+
+
+def topic_policy(trunk: Trunk) -> TopicPolicy:
+    """What a trunk's rules and its table of channels say together."""
+    channels: dict[str, str] = dict(trunk.classes.items())
+    return TopicPolicy([Rule(rule.topic, rule.name) for rule in trunk.policy], channels)
 
 
 def channels_by_class(trunk: Trunk) -> dict[str, tuple[int, ...]]:

@@ -109,6 +109,7 @@ class Trunks:
             self._find,
             self._arrived,
             obey=settings.commands,
+            command_class=NUMBERS[settings.command_class],
         )
         return _Trunk(settings, peer, link, bridge)
 
