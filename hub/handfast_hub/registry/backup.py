@@ -2,7 +2,8 @@
 
 A copy is older than the devices: what they sent and received since is not known. So a restored
 registry sends far above every old bound, looks 64 epochs ahead once, and asks every device to step
-(docs/protocol.md section 2.8). The master key is in neither; keep it apart.
+(docs/protocol.md section 2.8). Its trunks go on by lives (lives.py). The master key is in neither; keep
+it apart.
 """
 
 import os
@@ -33,6 +34,7 @@ from handfast_hub.registry.engine import (
     translated,
 )
 from handfast_hub.registry.lease import alive
+from handfast_hub.registry.lives import begin_life
 from handfast_hub.registry.reads import rings
 from handfast_hub.registry.schema import (
     QUEUED,
@@ -200,6 +202,7 @@ def _rework(
                 unknown = sa.update(commands).where(open_ones).values(state=UNANSWERED, record=None)
                 connection.execute(unknown)
                 connection.execute(sa.update(hub).values(restores=hub.c.restores + 1))
+                begin_life(connection, time.time())
                 note(connection, now, "restored", None, f"{count} devices, {len(shut_out)} shut out")
             return count
     finally:

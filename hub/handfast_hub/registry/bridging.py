@@ -14,30 +14,26 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from handfast.core.errors import LocalError
+from handfast_hub.registry.arriving import Arrival, Arrivals, Stream, Taken, marks, of_stream
 from handfast_hub.registry.group import GroupCommit, Operation
+from handfast_hub.registry.lives import Life, meet, read_lives
 from handfast_hub.registry.operator import NewCommand, Reading, queue_commands, reading_rows
-from handfast_hub.registry.retention import trim
 from handfast_hub.registry.schema import (
     devices,
-    hub,
     readings,
     trunk_commands,
     trunk_readings,
     trunk_sent,
     trunk_status,
-    trunk_taken,
 )
 from handfast_hub.registry.trunk_classes import TrunkClasses, of_class
 
-# Old rows are removed after this many new ones.
-_TRIM_EVERY = 1024
 
+class Sent(NamedTuple):
+    """A stream that goes out: the number behind which it began, and the last that was acknowledged."""
 
-class Stream(NamedTuple):
-    """What is numbered on its own: a class of a trunk."""
-
-    trunk: str
-    kind: int
+    began: int
+    acked: int
 
 
 class Wanted(NamedTuple):
@@ -55,30 +51,6 @@ class Page(NamedTuple):
 
     readings: list[Reading]
     newest: int
-
-
-class Arrival(NamedTuple):
-    """A reading of another hub's device; `previous` is the number that was sent before it, `floor` one
-    that we had acknowledged then, or the beginning of the stream."""
-
-    stream: Stream
-    life: int
-    number: int
-    previous: int
-    floor: int
-    degraded: bool
-    device_id: bytes
-    label: str
-    channel: int
-    data: bytes
-    received_at: float
-
-
-class Taken(NamedTuple):
-    """The number up to which a stream is here, and which readings were news."""
-
-    number: int
-    new: list[Arrival]
 
 
 class Bridged(NamedTuple):
@@ -125,18 +97,22 @@ class Bridging:
         self._classes = classes
         self._cursor = Operation(self._cursors, rank=4)
         self._command = Operation(self._queue, rank=4)
-        self._arrive = Operation(_Arrivals(keep), rank=4)
+        self._arrive = Operation(Arrivals(keep), rank=4)
 
-    async def life(self) -> int:
-        """How often this database was restored: numbers of different lives have nothing in common."""
-        return await self._group.submit(_LIFE, None)
+    async def lives(self) -> list[Life]:
+        """The lives of this registry, the first one first."""
+        return await self._group.submit(_LIVES, None)
+
+    async def meet(self, trunk: str, hub_id: bytes) -> None:
+        """The hub at the other end of a trunk: with another one than before every stream begins anew."""
+        await self._group.submit(_MEET, (trunk, hub_id))
 
     async def outgoing(self, wanted: Wanted) -> Page:
         """Readings to send, in the order of delivery."""
         return await self._group.submit(_OUTGOING, wanted)
 
-    async def cursor(self, stream: Stream) -> int:
-        """The number of the last reading that the other hub has acknowledged.
+    async def cursor(self, stream: Stream) -> Sent:
+        """How far the other hub has acknowledged a stream.
 
         A new stream begins behind what is there: what was sent before the trunk was made stays here.
         """
@@ -208,22 +184,31 @@ class Bridging:
         )
         return Queued(number, new=True)
 
-    def _cursors(self, connection: Connection, items: Sequence[Stream]) -> list[int]:
+    def _cursors(self, connection: Connection, items: Sequence[Stream]) -> list[Sent]:
         # A trunk that takes the slot of another one begins anew.
         self._classes.slots(connection)
         return [_cursor(connection, stream) for stream in items]
 
 
-def _cursor(connection: Connection, stream: Stream) -> int:
-    acked = connection.scalar(sa.select(trunk_sent.c.acked).where(_of(trunk_sent, stream)))
-    if acked is None:
-        acked = connection.scalar(sa.select(sa.func.max(readings.c.id))) or 0
-        connection.execute(sa.insert(trunk_sent).values(**stream._asdict(), acked=acked))
-    return int(acked)
+def _cursor(connection: Connection, stream: Stream) -> Sent:
+    here = of_stream(trunk_sent, stream)
+    row = connection.execute(sa.select(trunk_sent.c.began, trunk_sent.c.acked).where(here)).first()
+    if row is not None:
+        return Sent._make(row)
+    newest = connection.scalar(sa.select(sa.func.max(readings.c.id))) or 0
+    sent = Sent(newest, newest)
+    connection.execute(sa.insert(trunk_sent).values(**stream._asdict(), **sent._asdict()))
+    return sent
 
 
-def _life(connection: Connection, items: Sequence[None]) -> list[int]:
-    return [connection.scalar(sa.select(hub.c.restores)) or 0] * len(items)
+def _lives(connection: Connection, items: Sequence[None]) -> list[list[Life]]:
+    return [read_lives(connection)] * len(items)
+
+
+def _meet(connection: Connection, items: Sequence[tuple[str, bytes]]) -> list[None]:
+    for trunk, hub_id in dict(items).items():
+        meet(connection, trunk, hub_id)
+    return [None] * len(items)
 
 
 def _outgoing(connection: Connection, items: Sequence[Wanted]) -> list[Page]:
@@ -238,67 +223,8 @@ def _outgoing(connection: Connection, items: Sequence[Wanted]) -> list[Page]:
 
 def _acknowledged(connection: Connection, items: Sequence[tuple[Stream, int]]) -> list[None]:
     for stream, number in dict(items).items():
-        connection.execute(sa.update(trunk_sent).where(_of(trunk_sent, stream)).values(acked=number))
+        connection.execute(sa.update(trunk_sent).where(of_stream(trunk_sent, stream)).values(acked=number))
     return [None] * len(items)
-
-
-class _Arrivals:
-    """Takes what follows what was taken."""
-
-    def __init__(self, keep: int) -> None:
-        self._keep = keep
-        self._grown = 0
-
-    def __call__(self, connection: Connection, items: Sequence[Sequence[Arrival]]) -> list[Taken]:
-        found = [self._take(connection, arrivals) for arrivals in items]
-        self._grown += sum(len(taken.new) for taken in found)
-        if self._grown >= _TRIM_EVERY:
-            self._grown = 0
-            trim(connection, trunk_readings, self._keep)
-        return found
-
-    def _take(self, connection: Connection, arrivals: Sequence[Arrival]) -> Taken:
-        first, now = arrivals[0], time.time()
-        mark = number = _mark(connection, first.stream, first.life, first.floor)
-        new = []
-        for item in arrivals:
-            # Only what follows: there is nothing between `previous` and its number, and so nothing
-            # between what is here and its number. A gap means that something is still on its way.
-            if item.previous <= number < item.number:
-                number = item.number
-                new.append(item)
-        if number != mark:
-            connection.execute(sa.insert(trunk_readings), [self._row(item, now) for item in new])
-            here = sa.and_(_of(trunk_taken, first.stream), trunk_taken.c.life == first.life)
-            connection.execute(sa.update(trunk_taken).where(here).values(number=number))
-        return Taken(number, new)
-
-    def _row(self, item: Arrival, now: float) -> dict[str, object]:
-        return {
-            **item.stream._asdict(),
-            "degraded": int(item.degraded),
-            "device_id": item.device_id,
-            "label": item.label,
-            "channel": item.channel,
-            "data": item.data,
-            "received_at": item.received_at,
-            "arrived_at": now,
-        }
-
-
-def _mark(connection: Connection, stream: Stream, life: int, floor: int) -> int:
-    """The number up to which a stream is here; `floor` for a new one, which is noted."""
-    here = sa.and_(_of(trunk_taken, stream), trunk_taken.c.life == life)
-    number = connection.scalar(sa.select(trunk_taken.c.number).where(here))
-    if number is None:
-        number = floor
-        values = {**stream._asdict(), "life": life, "number": number}
-        connection.execute(sa.insert(trunk_taken).values(values))
-    return int(number)
-
-
-def _marks(connection: Connection, items: Sequence[tuple[Stream, int, int]]) -> list[int]:
-    return [_mark(connection, *item) for item in items]
 
 
 def _list_arrivals(connection: Connection, items: Sequence[tuple[int, int]]) -> list[list[Bridged]]:
@@ -329,13 +255,11 @@ def _said(connection: Connection, items: Sequence[None]) -> list[list[tuple[str,
     return [[(row.trunk, row.status, row.at) for row in rows] for _ in items]
 
 
-def _of(table: sa.Table, stream: Stream) -> "sa.ColumnElement[bool]":
-    return sa.and_(table.c.trunk == stream.trunk, table.c.kind == stream.kind)
-
-
-_LIFE = Operation(_life, reading=True)
+_LIVES = Operation(_lives, reading=True)
+# Before all that asks how far its streams have come.
+_MEET = Operation(_meet, rank=3)
 _OUTGOING = Operation(_outgoing, reading=True)
-_TAKEN = Operation(_marks, rank=4)
+_TAKEN = Operation(marks, rank=4)
 _ACKNOWLEDGED = Operation(_acknowledged, rank=4)
 _ARRIVALS = Operation(_list_arrivals, reading=True)
 _NEWEST = Operation(_newest, reading=True)

@@ -261,6 +261,25 @@ lease = Table(
     Column("expires_at", Double, nullable=False),
 )
 
+# One row for each restore from a copy: readings with numbers above `after` belong to the life `name`.
+trunk_lives = Table(
+    "trunk_lives",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("name", Integer, nullable=False),
+    Column("after", BigInteger, nullable=False),
+    Column("at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Which hub is at the other end of each trunk: the cursors of a trunk mean nothing to another hub.
+trunk_peers = Table(
+    "trunk_peers",
+    metadata,
+    Column("trunk", String(63), primary_key=True),
+    Column("hub_id", LargeBinary(32), nullable=False),
+)
+
 # Where in `readings.classes` a trunk has its two bits.
 trunk_slots = Table(
     "trunk_slots",
@@ -271,17 +290,18 @@ trunk_slots = Table(
 )
 
 # How far each class of a trunk has come: the number of the last reading that the other hub has
-# acknowledged, and how often this database was restored when it began to count.
+# acknowledged, and behind which one the stream began.
 trunk_sent = Table(
     "trunk_sent",
     metadata,
     Column("trunk", String(63), primary_key=True),
     Column("kind", Integer, primary_key=True, autoincrement=False),
     Column("acked", BigInteger, nullable=False),
+    Column("began", BigInteger, nullable=False, server_default="0"),
 )
 
-# The same for what comes: the number of the last reading of the other hub that was taken. `life` is
-# its count of restores; a hub that was restored numbers anew.
+# The same for what comes: the number of the last reading of the other hub that was taken, in each of
+# that hub's lives.
 trunk_taken = Table(
     "trunk_taken",
     metadata,

@@ -3,7 +3,7 @@
 A class is a stream: its readings go in the order of their numbers, each naming the one before. The
 other hub commits what follows what it has, holds what comes behind a gap (gathering.py), and
 acknowledges after its commit; what was lost goes again (flight.py). So a carrier may lose and a hub
-may die anywhere.
+may die anywhere, and one that was restored from a copy goes on by its lives (outgoing.py).
 """
 
 import asyncio
@@ -12,12 +12,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Any
 
 import structlog
 
 from handfast.core.errors import Error, LinkTimeout, LocalError
 from handfast.core.plaintexts import Response
-from handfast_hub.registry.bridging import Arrival, Asked, Bridging, Stream, Wanted
+from handfast_hub.registry.arriving import Arrival, Stream
+from handfast_hub.registry.bridging import Asked, Bridging, Wanted
 from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.operator import CommandInfo, NewCommand, Reading
 from handfast_hub.trunk.bridge_messages import (
@@ -31,9 +33,10 @@ from handfast_hub.trunk.bridge_messages import (
     decode_message,
     encode_message,
 )
-from handfast_hub.trunk.flight import Ack, Flight
+from handfast_hub.trunk.flight import Ack
 from handfast_hub.trunk.gathering import Gathering
 from handfast_hub.trunk.lane import ClassClosed
+from handfast_hub.trunk.outgoing import Outgoing
 from handfast_hub.trunk.policy import BULK, CLASSES, NORMAL
 from handfast_hub.trunk.tasks import Tasks
 
@@ -56,36 +59,13 @@ ANSWERS_REMEMBERED = 4096
 LONGEST_COMMAND = 86_400.0
 
 
-class _Outgoing:
-    """One class of readings that goes out. `moved`: that it was acknowledged further is not noted yet."""
-
-    def __init__(self, stream: Stream, channels: tuple[int, ...], flight: Flight) -> None:
-        self.stream = stream
-        self.channels = channels
-        self.flight = flight
-        self.moved = False
-        self.wake = asyncio.Event()
-        # After what was sent there is nothing of this class up to that number.
-        self._looked = (flight.sent, flight.sent)
-
-    @property
-    def after(self) -> int:
-        """Where to look on for what is to be sent: a class that is rare must not read all the others again
-        and again."""
-        sent, looked = self._looked
-        return looked if sent == self.flight.sent else self.flight.sent
-
-    def looked(self, newest: int) -> None:
-        """There is nothing more of this class up to `newest`."""
-        self._looked = (self.flight.sent, max(newest, self.flight.sent))
-
-
 class Bridge:
     """One trunk's traffic."""
 
     def __init__(
         self,
         name: str,
+        peer: bytes,
         registry: Bridging,
         send: Callable[[int, bytes], None],
         ready: Callable[[int], bool],
@@ -97,10 +77,11 @@ class Bridge:
         obey: bool,
         command_class: int = NORMAL,
     ) -> None:
-        """`send` is that of the Link; `ready` says whether a class may be sent now; `channels` are the
-        channels of each class, for readings that an older version recorded. `find` gives the row of a
-        command; `arrived` hears readings of the other hub once they are committed. `obey` lets the other
-        hub command devices of this one; what it is asked itself goes as `command_class`."""
+        """`peer` is the hub_id of the other hub. `send` is that of the Link; `ready` says whether a class
+        may be sent now; `channels` are the channels of each class, for readings that an older version
+        recorded. `find` gives the row of a command; `arrived` hears readings of the other hub once they
+        are committed. `obey` lets the other hub command devices of this one; what it is asked itself goes
+        as `command_class`."""
         self.name = name
         self._registry = registry
         self._send = send
@@ -111,7 +92,7 @@ class Bridge:
         self._arrived = arrived
         self._obey = obey
         self._command_class = command_class
-        self._outgoing: dict[int, _Outgoing] = {}
+        self._outgoing: dict[int, Outgoing] = {}
         self._gatherings: OrderedDict[tuple[int, int], Gathering] = OrderedDict()
         self._came = asyncio.Event()
         self._instance = random(INSTANCE_LENGTH)
@@ -119,16 +100,19 @@ class Bridge:
         self._answers: dict[bytes, asyncio.Future[tuple[int, bytes, str]]] = {}
         self._asked: OrderedDict[tuple[int, bytes], bytes] = OrderedDict()
         self._tasks = Tasks(name)
-        self._life = 0
+        self._peer = peer
+        self._restored_at = 0.0
 
     async def start(self) -> None:
         """Read how far each class has come, and go on from there."""
-        self._life = await self._registry.life()
+        lives = await self._registry.lives()
+        self._restored_at = lives[-1].at
+        await self._registry.meet(self.name, self._peer)
         # All of them: what was recorded as a class goes as it, whatever the configuration has become.
         for kind in CLASSES:
             stream = Stream(self.name, kind)
-            flight = Flight(await self._registry.cursor(stream))
-            self._outgoing[kind] = _Outgoing(stream, self._channels.get(kind, ()), flight)
+            sent = await self._registry.cursor(stream)
+            self._outgoing[kind] = Outgoing(stream, self._channels.get(kind, ()), sent, lives)
             self._tasks.keep(partial(self._forward, self._outgoing[kind]))
         self._tasks.keep(self._note)
         self._tasks.keep(self._commit)
@@ -169,7 +153,8 @@ class Bridge:
         try:
             while (left := until - time.monotonic()) > 0:
                 with contextlib.suppress(ClassClosed):
-                    message = encode_message(COMMAND, command_id, device_id, data, int(left * 1000))
+                    times = int(left * 1000), int((expires - left) * 1000)
+                    message = encode_message(COMMAND, command_id, device_id, data, *times)
                     self._send(self._command_class, message)
                 with contextlib.suppress(TimeoutError):
                     pause = min(REPEAT_COMMAND, left)
@@ -187,7 +172,7 @@ class Bridge:
 
     # Out --------------------------------------------------------------------------------------
 
-    async def _forward(self, outgoing: _Outgoing) -> None:
+    async def _forward(self, outgoing: Outgoing) -> None:
         while True:
             try:
                 await self._forward_some(outgoing)
@@ -199,11 +184,12 @@ class Bridge:
                     await outgoing.wake.wait()
             outgoing.wake.clear()
 
-    async def _forward_some(self, outgoing: _Outgoing) -> None:
-        kind, flight = outgoing.stream.kind, outgoing.flight
+    async def _forward_some(self, outgoing: Outgoing) -> None:
+        kind = outgoing.stream.kind
         if not self._ready(kind):
             return
         try:
+            flight = outgoing.flight
             flight.probe(time.monotonic())
             for lost in flight.lost():
                 self._send(kind, lost.message)
@@ -211,27 +197,29 @@ class Bridge:
             while flight.room and self._ready(kind):
                 sent, limit = flight.sent, min(_PAGE, flight.room)
                 wanted = Wanted(outgoing.stream, outgoing.channels, outgoing.after, limit)
-                page = await self._registry.outgoing(wanted)
+                page = outgoing.of_this_life(await self._registry.outgoing(wanted))
                 if flight.sent != sent:
                     # Meanwhile the other hub has said that it stands elsewhere.
                     continue
                 for reading in page.readings:
                     self._forward_one(outgoing, reading)
-                if len(page.readings) < limit:
+                if not page.readings and outgoing.go_on():
+                    flight = outgoing.flight
+                elif len(page.readings) < limit:
                     outgoing.looked(page.newest)
                     return
         except ClassClosed:
             return
 
-    def _forward_one(self, outgoing: _Outgoing, reading: Reading) -> None:
+    def _forward_one(self, outgoing: Outgoing, reading: Reading) -> None:
         """Send one reading; ClassClosed when its class has to wait."""
         flight = outgoing.flight
         message = encode_message(
             READING,
-            self._life,
+            outgoing.life,
             reading.number,
             flight.sent,
-            flight.acked,
+            outgoing.floor,
             reading.device_id,
             reading.label,
             reading.channel,
@@ -241,15 +229,10 @@ class Bridge:
         self._send(outgoing.stream.kind, message)
         flight.add(reading.number, message, time.monotonic())
 
-    def _acknowledged(
-        self, kind: int, life: int, number: int, instance: bytes, serial: int, runs: list[tuple[int, int]]
-    ) -> None:
+    def _acknowledged(self, kind: int, life: int, *ack: Any) -> None:
         outgoing = self._outgoing.get(kind)
-        if outgoing is None or life != self._life:
-            return
-        if outgoing.flight.hear(Ack(number, instance, serial, runs), time.monotonic()):
-            outgoing.moved = True
-        outgoing.wake.set()
+        if outgoing is not None:
+            outgoing.hear(life, Ack(*ack), time.monotonic())
 
     async def _note(self) -> None:
         """Note how far the other hub has come."""
@@ -270,23 +253,9 @@ class Bridge:
         """Take the plaintext of a record of class `kind`; DecodeError when it is none of ours."""
         message, fields = decode_message(data)
         if message == READING:
-            life, number, previous, floor, device_id, label, channel, reading, at = fields
-            stream = Stream(self.name, kind)
-            self._gather(
-                Arrival(
-                    stream,
-                    life,
-                    number,
-                    previous,
-                    floor,
-                    degraded,
-                    device_id,
-                    label[:128],
-                    channel,
-                    reading,
-                    at / 1000,
-                )
-            )
+            device_id, label, channel, reading, at = fields[4:]
+            what = (degraded, device_id, label[:128], channel, reading, at / 1000)
+            self._gather(Arrival._make((Stream(self.name, kind), *fields[:4], *what)))
         elif message == ACK:
             self._acknowledged(*fields)
         elif message == COMMAND:
@@ -339,12 +308,13 @@ class Bridge:
             self._send(BULK if kind == BULK else NORMAL, ack)
 
     async def _carry_out(
-        self, kind: int, command_id: bytes, device_id: bytes, data: bytes, milliseconds: int
+        self, kind: int, command_id: bytes, device_id: bytes, data: bytes, left: int, age: int
     ) -> None:
         answer = self._asked.get((kind, command_id))
         if answer is None:
-            lifetime = min(milliseconds / 1000, LONGEST_COMMAND)
-            answer = await self._run(kind, command_id, device_id, data, lifetime)
+            now = time.time()
+            new = NewCommand(device_id, data, now + min(left / 1000, LONGEST_COMMAND), now)
+            answer = await self._run(Asked(self.name, kind, command_id, new), now - age / 1000)
             if answer is None:
                 return
             self._asked[kind, command_id] = answer
@@ -354,21 +324,20 @@ class Bridge:
             # What a secret command brought is as secret.
             self._send(kind, answer)
 
-    async def _run(
-        self, kind: int, command_id: bytes, device_id: bytes, data: bytes, lifetime: float
-    ) -> bytes | None:
+    async def _run(self, asked: Asked, asked_at: float) -> bytes | None:
         """The answer to a command; None while there is none: the other hub asks again."""
-        now = time.time()
         try:
             if not self._obey:
                 raise LocalError("that hub takes no commands over this trunk; its operator can allow them")
-            new = NewCommand(device_id, data, now + lifetime, now)
-            queued = await self._registry.command(Asked(self.name, kind, command_id, new))
+            if asked_at < self._restored_at:
+                # It may have been queued in what the copy does not know, and nothing is sent twice.
+                raise LocalError("that hub was restored since; nobody knows if the command was carried out")
+            queued = await self._registry.command(asked)
             found = await self._find(queued.number)
         except RegistryError:
             return None
         except Error as error:
-            return encode_message(ANSWER, command_id, NO_ANSWER, b"", error.detail[:256])
+            return encode_message(ANSWER, asked.command_id, NO_ANSWER, b"", error.detail[:256])
         if found.status is None:
             return None
-        return encode_message(ANSWER, command_id, found.status, found.answer or b"", "")
+        return encode_message(ANSWER, asked.command_id, found.status, found.answer or b"", "")

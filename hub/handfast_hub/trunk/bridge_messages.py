@@ -5,6 +5,7 @@ from typing import Any
 from handfast.core.cbor import decode, encode
 from handfast.core.errors import DecodeError
 from handfast.core.topics import CHANNEL_NAMES, DEVICE_ID_LENGTH
+from handfast_hub.registry.lives import LIVES
 from handfast_hub.trunk.gathering import RUNS
 
 READING, ACK, COMMAND, ANSWER = 1, 2, 3, 4
@@ -13,16 +14,14 @@ _SHAPES: dict[int, tuple[type, ...]] = {
     READING: (int, int, int, int, bytes, str, int, bytes, int),
     # class, life, number, instance, serial, runs: previous and number of each, one after the other
     ACK: (int, int, int, bytes, int, list),
-    # command_id, device_id, data, milliseconds that it is worth carrying out
-    COMMAND: (bytes, bytes, bytes, int),
+    # command_id, device_id, data, milliseconds that it is worth carrying out, and since it was asked for
+    COMMAND: (bytes, bytes, bytes, int, int),
     # command_id, status or -1, answer, why there is none
     ANSWER: (bytes, int, bytes, str),
 }
 NO_ANSWER = -1
 COMMAND_ID_LENGTH = 16
 INSTANCE_LENGTH = 8
-# What another hub may make us remember: how often it was restored.
-LIVES_LIMIT = 2**16
 
 
 def encode_message(kind: int, *fields: object) -> bytes:
@@ -47,7 +46,7 @@ def decode_message(data: bytes) -> tuple[int, list[Any]]:
     if message == READING:
         life, number, previous, floor, device_id, _, channel, _, _ = fields
         if (
-            not 0 <= life < LIVES_LIMIT
+            not 0 <= life < LIVES
             or len(device_id) != DEVICE_ID_LENGTH
             or not number > previous >= floor >= 0
             or channel not in CHANNEL_NAMES

@@ -101,6 +101,7 @@ class Trunks:
         channels = {NUMBERS[kind]: numbers for kind, numbers in channels_by_class(settings).items()}
         bridge = Bridge(
             name,
+            peer.hub_id,
             self._registry.bridging,
             link.send,
             lambda kind: link.fresh() if CLASSES[kind].fail_closed else link.up,
