@@ -26,6 +26,7 @@ from shaken_path import ShakenPath
 
 from handfast_cpython import Crypto
 from handfast_hub.trunk.carrier import Carrier
+from handfast_hub.trunk.greeting import Door, caller
 from handfast_hub.trunk.policy import HYBRID, NORMAL
 from handfast_hub.trunk.quic import QuicCarrier, dial_quic
 from handfast_hub.trunk.quic_port import listen_quic
@@ -33,6 +34,7 @@ from handfast_hub.trunk.records import Header, Receiving, Sending
 from handfast_hub.trunk.tcp import dial_tcp, listen_tcp
 
 CRYPTO = Crypto()
+CALLER = caller(CRYPTO, bytes(8), bytes(32))
 CARRIERS: dict[str, tuple[Any, Any, int]] = {
     "TCP": (listen_tcp, dial_tcp, 40_000),
     "QUIC": (listen_quic, dial_quic, 8_000),
@@ -55,8 +57,8 @@ async def joined(name: str, path: ShakenPath | None = None) -> AsyncIterator[tup
         came.put_nowait(carrier)
 
     port = free_port() if path is None else path.target[1]
-    server = await listen("127.0.0.1", port, called)
-    near = await dial("127.0.0.1", port if path is None else await path.open(), bytes(8))
+    server = await listen("127.0.0.1", port, called, Door([CALLER]))
+    near = await dial("127.0.0.1", port if path is None else await path.open(), CALLER)
     far = await came.get()
     near.proven = far.proven = True
     try:

@@ -24,6 +24,7 @@ from handfast.core.errors import LinkError
 from handfast.core.suites import ML_DSA_65
 from handfast_cpython.crypto import Crypto
 from handfast_hub.trunk.carrier import Carrier
+from handfast_hub.trunk.greeting import Door, caller
 from handfast_hub.trunk.initiator import Initiator
 from handfast_hub.trunk.key_source import open_source
 from handfast_hub.trunk.link import KeySource, Link
@@ -34,6 +35,7 @@ from handfast_hub.trunk.settings import Trunk
 from handfast_hub.trunk.tcp import TcpCarrier, dial_tcp
 
 CRYPTO = Crypto()
+CALLER = caller(CRYPTO, bytes(8), bytes(32))
 # Nothing is renewed while records are counted.
 TIMING = DEFAULT_TIMING._replace(rekey=86_400.0, fresh=86_400.0)
 # Records between two looks at whether the connection keeps up.
@@ -94,7 +96,7 @@ async def _listening(port: int, adopt: Callable[[Carrier], Awaitable[None]]) -> 
     calls: list[tuple[Carrier, asyncio.Task[None] | None]] = []
 
     async def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        carrier = TcpCarrier(reader, writer)
+        carrier = TcpCarrier(reader, writer, door=Door([CALLER]))
         calls.append((carrier, asyncio.current_task()))
         with contextlib.suppress(LinkError):
             await carrier.greeting()
@@ -116,7 +118,7 @@ async def _dialled(port: int) -> Carrier:
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
-                return await dial_tcp("127.0.0.1", port, bytes(8))
+                return await dial_tcp("127.0.0.1", port, CALLER)
             except LinkError:
                 await asyncio.sleep(0.02)
 

@@ -8,13 +8,17 @@ import pytest
 from two_hubs import free_port
 
 from handfast.core.errors import Error
+from handfast_cpython import Crypto
 from handfast_hub.trunk.carrier import Carrier, Port
+from handfast_hub.trunk.greeting import Door, caller
 from handfast_hub.trunk.policy import HYBRID, NORMAL
 from handfast_hub.trunk.quic import dial_quic
 from handfast_hub.trunk.quic_port import listen_quic
 from handfast_hub.trunk.tcp import dial_tcp, listen_tcp
 
 KID = b"vienna's"
+VIENNA = caller(Crypto(), KID, bytes(32))
+DOOR = Door([VIENNA])
 LISTEN = {"tcp": listen_tcp, "quic": listen_quic}
 DIAL = {"tcp": dial_tcp, "quic": dial_quic}
 EVERY = pytest.mark.parametrize("scheme", ["tcp", "quic"])
@@ -45,7 +49,7 @@ class Called:
 async def listening(scheme: str, port: int, host: str = "127.0.0.1") -> AsyncIterator[Called]:
     """A port that is closed at the end, with what came in there."""
     called = Called()
-    called.port = await LISTEN[scheme](host, port, called.called)
+    called.port = await LISTEN[scheme](host, port, called.called, DOOR)
     try:
         yield called
     finally:
@@ -57,7 +61,7 @@ async def listening(scheme: str, port: int, host: str = "127.0.0.1") -> AsyncIte
 @contextlib.asynccontextmanager
 async def met(called: Called, scheme: str, host: str, port: int) -> AsyncIterator[tuple[Carrier, Carrier]]:
     """Both ends of a carrier that dials `host` and comes in at `called`; the one that dialled first."""
-    near = await DIAL[scheme](host, port, KID)
+    near = await DIAL[scheme](host, port, VIENNA)
     kid, far = await asyncio.wait_for(called.carriers.get(), 60)
     assert kid == KID
     try:

@@ -11,11 +11,12 @@ import time
 from collections import Counter, OrderedDict
 
 from handfast.core.errors import Error, LinkClosed
-from handfast_hub.trunk.carrier import Carrier, encode_greeting, in_stream
+from handfast_hub.trunk.carrier import GREETING_LENGTH, Carrier, encode_greeting, in_stream
+from handfast_hub.trunk.greeting import CHALLENGE_LENGTH, Caller
 from handfast_hub.trunk.lane import is_opening
 from handfast_hub.trunk.policy import CLASSES
 from handfast_hub.trunk.records import Header
-from handfast_hub.trunk.tcp import TcpCarrier, dial_tcp
+from handfast_hub.trunk.tcp import TcpCarrier
 
 # Of each epoch so many records are kept, and of so many epochs; enough for any replay.
 KEPT_OF_EPOCH = 128
@@ -137,8 +138,7 @@ class Relay:
         self._tasks.add(task)
         near, far = TcpCarrier(reader, writer), None
         try:
-            kid = await near.greeting()
-            far = await dial_tcp("127.0.0.1", self.target, kid)
+            far = await self._introduced(reader, writer)
             self.calls += 1
             self._live = {UP: far, DOWN: near}
             pumps = [
@@ -160,6 +160,20 @@ class Relay:
                 if carrier is not None:
                     await carrier.close()
 
+    async def _introduced(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Carrier:
+        """What leads to the hub that listens, once challenge and answer have passed by us."""
+        try:
+            behind, ahead = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError as error:
+            raise LinkClosed(f"the hub is away: {error}") from None
+        try:
+            writer.write(await behind.readexactly(CHALLENGE_LENGTH))
+            ahead.write(await reader.readexactly(GREETING_LENGTH))
+        except (OSError, EOFError) as error:
+            ahead.close()
+            raise LinkClosed(f"the hub is away: {error}") from None
+        return TcpCarrier(behind, ahead)
+
     async def _pump(self, source: Carrier, sink: Carrier, direction: str) -> None:
         with contextlib.suppress(LinkClosed):
             while True:
@@ -168,10 +182,11 @@ class Relay:
                     sink.send([frame])
 
 
-async def replay_as_stranger(port: int, kid: bytes, frames: list[bytes]) -> None:
-    """Connect to a hub's trunk port in the name of its peer, and send it recorded frames."""
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(encode_greeting(kid) + in_stream(frames))
+async def replay_as_thief(port: int, thief: Caller, frames: list[bytes]) -> None:
+    """Connect to a hub's trunk port with the pairing secret of its peer, and send it recorded frames."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    challenge = await reader.readexactly(CHALLENGE_LENGTH)
+    writer.write(encode_greeting(thief.answer(challenge)) + in_stream(frames))
     # What is queued leaves before the connection ends.
     writer.close()
     await writer.wait_closed()

@@ -5,7 +5,20 @@ import contextlib
 import socket
 
 import pytest
-from carrier_ends import DIAL, EVERY, KID, LISTEN, Called, cross, joined, listening, met, record, taken
+from carrier_ends import (
+    DIAL,
+    DOOR,
+    EVERY,
+    LISTEN,
+    VIENNA,
+    Called,
+    cross,
+    joined,
+    listening,
+    met,
+    record,
+    taken,
+)
 from two_hubs import free_port, until
 
 from handfast.core.errors import DecodeError, LinkClosed
@@ -89,13 +102,13 @@ async def test_a_caller_who_wants_to_hear_nothing_is_sent_away_and_sending_to_hi
 async def test_nobody_there_is_said_in_one_sentence(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("handfast_hub.trunk.quic.DIAL_SECONDS", 0.3)
     with pytest.raises(LinkClosed, match="no hub answers at"):
-        await DIAL[scheme]("127.0.0.1", free_port(), KID)
+        await DIAL[scheme]("127.0.0.1", free_port(), VIENNA)
 
 
 @EVERY
 async def test_a_name_that_is_nobody_s_is_said_in_one_sentence(scheme: str) -> None:
     with pytest.raises(LinkClosed, match=r"no hub answers at .*nowhere.invalid:7301"):
-        await DIAL[scheme]("nowhere.invalid", 7301, KID)
+        await DIAL[scheme]("nowhere.invalid", 7301, VIENNA)
 
 
 @EVERY
@@ -103,7 +116,7 @@ async def test_a_port_that_is_taken_is_said_in_one_sentence(scheme: str) -> None
     port = free_port()
     async with listening(scheme, port):
         with pytest.raises(LinkClosed, match=f"cannot listen for trunks on 127.0.0.1:{port}"):
-            await LISTEN[scheme]("127.0.0.1", port, Called().called)
+            await LISTEN[scheme]("127.0.0.1", port, Called().called, DOOR)
 
 
 @EVERY

@@ -11,10 +11,12 @@ from two_hubs import arrivals, free_port, running, two_hubs, until, up
 from typer.testing import CliRunner
 
 from handfast.core.errors import LocalError
+from handfast_cpython import Crypto
 from handfast_cpython.swarm import Swarm
 from handfast_hub.cli import app
 from handfast_hub.config import load_config
 from handfast_hub.hub import Hub
+from handfast_hub.trunk.greeting import caller
 from handfast_hub.trunk.link import UNPROVEN_LIMIT
 from handfast_hub.trunk.quic import dial_quic
 from handfast_hub.trunk.settings import Address, address
@@ -124,15 +126,18 @@ async def test_a_hub_that_was_killed_and_started_anew_is_dialled_anew(tmp_path: 
                 await until(crossed)
 
 
-async def test_strangers_at_the_quic_port_who_name_our_peer_take_nothing_away(tmp_path: Path) -> None:
+async def test_callers_at_the_quic_port_who_stole_the_pairing_secret_take_nothing_away(
+    tmp_path: Path,
+) -> None:
     configs = two_hubs(tmp_path, schemes=("quic",))
     port = configs[0].bridge.quic_port
     async with running(configs[0]) as berlin, running(configs[1]) as vienna:
         await until(lambda: used(berlin) == "quic" and well(berlin) == 1)
         strangers = []
+        thief = caller(Crypto(), vienna.hub_id[:8], bytes(range(32)))
         frames = [b"\x12" + bytes(100), b"\x10" + bytes(60), b"\x01", b"", b"\xf0" * 30]
         for _ in range(24):
-            strangers.append(await dial_quic("127.0.0.1", port, vienna.hub_id[:8]))
+            strangers.append(await dial_quic("127.0.0.1", port, thief))
             strangers[-1].send(frames)
         await until(lambda: sum(not path["proven"] for path in paths(berlin)) <= UNPROVEN_LIMIT)
         async with Swarm(devices=1, hub=berlin, clock=berlin.fake_clock, seed=5) as fleet:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from aioquic.quic.connection import QuicConnection
-from carrier_ends import Called, cross, listening, met
+from carrier_ends import VIENNA, Called, cross, listening, met
 from two_hubs import free_port, until
 
 from handfast.core.errors import LinkClosed
 from handfast_hub.limits import TokenBucket
 from handfast_hub.trunk import quic_port
+from handfast_hub.trunk.greeting import Caller
 from handfast_hub.trunk.quic import Protocol, udp_socket
 from handfast_hub.trunk.quic_connection import Connection, configuration
 from handfast_hub.trunk.quic_port import QuicPort
@@ -30,12 +31,13 @@ async def quic_listening() -> AsyncIterator[tuple[int, Called, QuicPort]]:
 
 
 @contextlib.asynccontextmanager
-async def stranger(port: int, **options: Any) -> AsyncIterator[Protocol]:
-    """A QUIC client that gets no further than it wants to."""
+async def stranger(port: int, caller: Caller | None = VIENNA, **options: Any) -> AsyncIterator[Protocol]:
+    """A QUIC client that gets no further than it wants to. By default it has stolen the pairing secret."""
     made = configuration(is_client=True)
     for name, value in options.items():
         setattr(made, name, value)
     protocol = Protocol(Connection(configuration=made), "a stranger")
+    protocol.connection.caller = caller
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(
         lambda: protocol, sock=udp_socket(socket.AF_INET, ("127.0.0.1", 0))
@@ -89,6 +91,23 @@ async def test_a_caller_who_shows_no_address_of_his_own_gets_a_retry_and_no_memo
         await still_open(port, called)
 
 
+async def test_a_caller_without_the_pairing_secret_gets_no_handshake_and_no_memory() -> None:
+    async with quic_listening() as (port, called, quic):
+        mallory = VIENNA._replace(key=bytes(32))
+        for caller in (None, mallory, VIENNA._replace(kid=b"mallorys")):
+            async with stranger(port, caller) as one:
+                # He has had his Retry, and sends what answers it, again and again.
+                await until(lambda: one.connection._retry_count == 1)
+                for data, address in one.connection.datagrams_to_send(one._loop.time() + 60.0):
+                    quic.datagram_received(data, address)
+                assert not quic._ids
+        # What was recorded of a hub that has a trunk is good for its own address and for one connection.
+        data, _ = proven_initial(quic, 1)
+        quic.datagram_received(data, ("127.0.0.1", 10))
+        assert not quic._ids
+        await still_open(port, called)
+
+
 async def test_callers_who_never_greet_hold_few_places_and_keep_nobody_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -109,12 +128,13 @@ def proven_initial(quic: QuicPort, number: int) -> tuple[bytes, tuple[str, int]]
     """The Initial packet of a caller that has had its Retry, and where it comes from."""
     address, name = ("127.0.0.1", 9), number.to_bytes(8, "big")
     made = configuration(is_client=True)
-    made.token = quic._retry.create_token(
+    token = quic._retry.create_token(
         address=address,
         original_destination_connection_id=name,
         retry_source_connection_id=name,
         now=asyncio.get_running_loop().time(),
     )
+    made.token = token + VIENNA.answer(token)
     client = QuicConnection(configuration=made)
     client._peer_cid.cid = name
     client.connect(address, now=0.0)

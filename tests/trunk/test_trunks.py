@@ -11,6 +11,8 @@ from two_hubs import arrivals, running, two_hubs, until, up
 from handfast.core.errors import LinkTimeout, LocalError
 from handfast_cpython.swarm import Swarm
 from handfast_hub.config import HubConfig
+from handfast_hub.trunk.carrier import encode_greeting
+from handfast_hub.trunk.greeting import CHALLENGE_LENGTH
 from handfast_hub.trunk.trunks import GREETINGS_LIMIT, SECRET_LENGTH, read_secret
 
 
@@ -105,7 +107,7 @@ async def test_strangers_at_the_trunk_port_take_nothing_away(configs: tuple[HubC
     async with running(configs[0]) as berlin, running(configs[1]) as vienna:
         await until(lambda: up(berlin) and up(vienna))
         port = berlin.config.bridge.port
-        for greeting in (b"", b"GET / HTTP/1.1\r\n\r\n" * 4, b"handfast-trunk-1" + vienna.hub_id[:8]):
+        for greeting in (b"", b"GET / HTTP/1.1\r\n\r\n" * 4, encode_greeting(vienna.hub_id[:8] + bytes(32))):
             for _ in range(8):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(greeting + b"\x00\x00\x05hello" + b"\xff\xff\xff")
@@ -135,8 +137,8 @@ async def test_callers_who_say_nothing_at_the_trunk_port_keep_nobody_out(
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             stack.callback(writer.close)
             silent.append(reader)
-        # The oldest had to go.
-        assert await asyncio.wait_for(silent[0].read(), 60) == b""
+        # The oldest had to go; each had been asked for an answer.
+        assert len(await asyncio.wait_for(silent[0].read(), 60)) == CHALLENGE_LENGTH
         async with running(configs[1]) as vienna:
             await until(lambda: up(berlin) and up(vienna))
 

@@ -1,22 +1,22 @@
 """What carries the frames of a trunk between two machines: what TCP (tcp.py) and QUIC (quic.py) share.
 
-A carrier is trusted with nothing. It says who calls, in the clear and unproven, only so that a hub
-with several trunks knows which one is meant; the lanes prove it. It may lose frames, repeat them and
-bring them out of order.
+A carrier is trusted with nothing. It says who calls, so that a hub with several trunks knows which one
+is meant, and shows that it holds the pairing secret (greeting.py), so that strangers cost little; the
+lanes prove the hub. It may lose frames, repeat them and bring them out of order.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from handfast.core.constants import KID_LENGTH
 from handfast.core.errors import DecodeError
+from handfast_hub.trunk.greeting import ANSWER_LENGTH
 from handfast_hub.trunk.messages import LONGEST
 from handfast_hub.trunk.records import LONGEST_PLAINTEXT, OVERHEAD
 
-# What goes first over a connection, before the kid of the hub that calls.
+# What the hub that calls says first, before its answer to the challenge.
 _GREETING = b"handfast-trunk-1"
-GREETING_LENGTH = len(_GREETING) + KID_LENGTH
+GREETING_LENGTH = len(_GREETING) + ANSWER_LENGTH
 GREETING_SECONDS = 10.0
 
 # Over a stream of bytes each frame stands behind its length.
@@ -43,6 +43,8 @@ class Carrier(ABC):
     def __init__(self, name: str) -> None:
         """`name` says which connection this is, for people: "quic://vienna.example:7302"."""
         self.name = name
+        # The IP address that called, when somebody did.
+        self.address = ""
         # Set once an authentic record came this way.
         self.proven = False
 
@@ -60,7 +62,7 @@ class Carrier(ABC):
 
     @abstractmethod
     async def greeting(self) -> bytes:
-        """The kid of the hub that says it is calling; DecodeError for anything else than a trunk."""
+        """The kid of the hub that calls and holds the pairing secret; PeerError for anybody else."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -90,13 +92,13 @@ class Port(ABC):
 Called = Callable[[Carrier], Awaitable[None]]
 
 
-def encode_greeting(kid: bytes) -> bytes:
-    """What the hub that calls says first, by the 8 bytes of its kid."""
-    return _GREETING + kid
+def encode_greeting(answer: bytes) -> bytes:
+    """What the hub that calls says first: who it is, and its answer to the challenge."""
+    return _GREETING + answer
 
 
 def decode_greeting(greeting: bytes) -> bytes:
-    """The kid in a greeting of GREETING_LENGTH bytes; DecodeError for anything else than a trunk."""
+    """The answer in a greeting of GREETING_LENGTH bytes; DecodeError for anything else than a trunk."""
     if not greeting.startswith(_GREETING):
         raise DecodeError("a connection to the trunk port does not speak handfast-trunk-1")
     return greeting[len(_GREETING) :]

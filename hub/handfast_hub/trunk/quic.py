@@ -20,6 +20,7 @@ from aioquic.quic import events
 from aioquic.quic.connection import NetworkAddress
 from aioquic.quic.packet import QuicErrorCode
 
+from handfast.core.constants import KID_LENGTH
 from handfast.core.errors import DecodeError, LinkClosed, PeerError
 from handfast_hub.trunk.carrier import (
     DIAL_SECONDS,
@@ -35,6 +36,7 @@ from handfast_hub.trunk.carrier import (
     in_stream,
 )
 from handfast_hub.trunk.fec import PATIENCE, Decoder, Encoder, is_coded
+from handfast_hub.trunk.greeting import Caller
 from handfast_hub.trunk.lane import is_control, is_opening
 from handfast_hub.trunk.quic_connection import GAP_PROVEN, LARGEST_DATAGRAM, Connection, configuration
 
@@ -101,7 +103,7 @@ class QuicCarrier(Carrier):
             self._protocol.transmit_soon()
 
     async def greeting(self) -> bytes:
-        """The kid of the hub that says it is calling."""
+        """The kid of the hub that calls; the port has checked its answer to a Retry already."""
         try:
             async with asyncio.timeout(GREETING_SECONDS):
                 await self._greeted.wait()
@@ -127,10 +129,10 @@ class QuicCarrier(Carrier):
         """Drop the datagrams that wait."""
         self._connection.forget_datagrams()
 
-    def greet(self, kid: bytes) -> None:
+    def greet(self) -> None:
         """Say who calls, and take frames from then on."""
-        self._kid = kid
-        self._connection.send_stream_data(_STREAM, encode_greeting(kid))
+        self._kid = self._connection.answer[:KID_LENGTH]
+        self._connection.send_stream_data(_STREAM, encode_greeting(self._connection.answer))
         self._protocol.transmit_soon()
 
     # What the protocol tells -------------------------------------------------------------------
@@ -154,7 +156,10 @@ class QuicCarrier(Carrier):
         self._stream += data
         try:
             if self._kid is None and len(self._stream) >= GREETING_LENGTH:
-                self._kid = decode_greeting(bytes(self._stream[:GREETING_LENGTH]))
+                answer = decode_greeting(bytes(self._stream[:GREETING_LENGTH]))
+                if answer != self._connection.answer:
+                    raise DecodeError("a QUIC connection greets as it was opened")
+                self._kid = answer[:KID_LENGTH]
                 del self._stream[:GREETING_LENGTH]
                 self._greeted.set()
             while self._kid is not None and len(self._stream) >= LENGTH:
@@ -255,7 +260,7 @@ class Protocol(QuicConnectionProtocol):
             self.carrier.end(LinkClosed(f"the QUIC connection ended: {event.reason_phrase or 'closed'}"))
 
 
-async def dial_quic(host: str, port: int, kid: bytes) -> Carrier:
+async def dial_quic(host: str, port: int, caller: Caller) -> Carrier:
     """A connection to the QUIC port of another hub, greeted; LinkClosed when there is none.
 
     A name may stand for several addresses and the hub be at one of them: each is tried, in the order of
@@ -269,26 +274,29 @@ async def dial_quic(host: str, port: int, kid: bytes) -> Carrier:
         raise LinkClosed(f"no hub answers at {name}: {error.strerror or error}") from None
     for family, address in found:
         try:
-            protocol = await _connected(family, address, name, DIAL_SECONDS / len(found))
+            protocol = await _connected(family, address, name, caller, DIAL_SECONDS / len(found))
         except TimeoutError:
             continue
         except OSError as error:
             reason = error.strerror or str(error) or type(error).__name__
             continue
-        protocol.carrier.greet(kid)
+        protocol.carrier.greet()
         return protocol.carrier
     raise LinkClosed(f"no hub answers at {name}: {reason}")
 
 
-async def _connected(family: int, address: NetworkAddress, name: str, seconds: float) -> Protocol:
+async def _connected(
+    family: int, address: NetworkAddress, name: str, caller: Caller, seconds: float
+) -> Protocol:
     """A connection whose handshake is done; OSError or TimeoutError."""
-    protocol = None
+    protocol, connection = None, Connection(configuration=configuration(is_client=True))
+    connection.caller = caller
     try:
         async with asyncio.timeout(seconds):
             # Bound to no address of ours, so that packets leave by whichever the machine has now: QUIC
             # goes on when it changes (RFC 9000 section 9).
             transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: Protocol(Connection(configuration=configuration(is_client=True)), name),
+                lambda: Protocol(connection, name),
                 sock=udp_socket(family, ("", 0)),
             )
             protocol.owned = transport

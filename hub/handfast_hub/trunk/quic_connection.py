@@ -14,6 +14,7 @@ from aioquic.quic.connection import NetworkAddress, QuicConnection
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 
+from handfast_hub.trunk.greeting import Caller
 from handfast_hub.trunk.loss import Loss
 
 ALPN = "handfast-trunk-1"
@@ -56,6 +57,9 @@ class Connection(QuicConnection):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        # Who dials, when it is us; and the answer of whoever it is to the token of the Retry.
+        self.caller: Caller | None = None
+        self.answer = b""
         # Bytes that the streams have handed on, and how many may have come besides.
         self.taken = 0
         self.gap_limit = GAP_UNPROVEN
@@ -71,7 +75,13 @@ class Connection(QuicConnection):
 
         aioquic doubles its windows whenever the highest byte nears them, delivered or not.
         """
+        retries = self._retry_count
         super().receive_datagram(data, addr, now)
+        if self._retry_count != retries and self.caller is not None:
+            # RFC 9000 section 17.2.5.2 has a client send the token of a Retry as it is. Our port takes the
+            # answer to it behind it: so a stranger costs it one HMAC, and no handshake.
+            self.answer = self.caller.answer(self._peer_token)
+            self._peer_token += self.answer
         if self._local_max_data.used - self.taken > self.gap_limit:
             self.close(QuicErrorCode.FLOW_CONTROL_ERROR, reason_phrase="too much came out of order")
 

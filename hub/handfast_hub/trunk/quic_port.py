@@ -1,9 +1,9 @@
 """The UDP port where other hubs connect by QUIC.
 
 Anybody may send anything here. Whoever has not shown by a Retry that he owns his address costs one
-AES-GCM and no memory (RFC 9000 section 8.1.2). Whoever has, costs a handshake, of which there are only
-so many a second, and holds one of few places until he has greeted as a hub; the oldest of them has to
-go when another comes.
+AES-GCM and no memory (RFC 9000 section 8.1.2). Whoever has, and does not show with it that he holds the
+pairing secret of a trunk (greeting.py), costs one HMAC more. Only behind that there is a handshake; of
+those there are only so many a second, and each holds one of few places until it has greeted.
 """
 
 import asyncio
@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from handfast.core.errors import Error, LinkClosed
+from handfast.core.errors import Error, LinkClosed, PeerError
 from handfast_hub.limits import TokenBucket
 from handfast_hub.trunk.carrier import Called, Port
+from handfast_hub.trunk.greeting import ANSWER_LENGTH, Door
 from handfast_hub.trunk.quic import Protocol, resolve, udp_socket
 from handfast_hub.trunk.quic_connection import ALPN, PACKET, Connection, configuration
 
@@ -39,8 +40,9 @@ HANDSHAKES_AT_ONCE = 50
 class QuicPort(Port, asyncio.DatagramProtocol):
     """One UDP socket, shared by the connections that came in."""
 
-    def __init__(self, called: Called) -> None:
+    def __init__(self, called: Called, door: Door) -> None:
         self._called = called
+        self._door = door
         self._configuration = configuration(is_client=False)
         self._configuration.private_key, self._configuration.certificate = _certificate()
         self._retry = QuicRetryTokenHandler()
@@ -119,11 +121,13 @@ class QuicPort(Port, asyncio.DatagramProtocol):
                 addr,
             )
             return
+        token, answer = header.token[:-ANSWER_LENGTH], header.token[-ANSWER_LENGTH:]
         try:
+            self._door.check(token, answer)
             original = self._retry.validate_token(
-                address=addr, destination_cid=header.destination_cid, token=header.token, now=now
+                address=addr, destination_cid=header.destination_cid, token=token, now=now
             )
-        except ValueError:
+        except (PeerError, ValueError):
             return
         if len(self._ids) >= CONNECTIONS_LIMIT or not self._handshakes.take(now):
             return
@@ -132,16 +136,18 @@ class QuicPort(Port, asyncio.DatagramProtocol):
             original_destination_connection_id=original,
             retry_source_connection_id=header.destination_cid,
         )
-        protocol = self._made(connection, f"quic from {addr[0]}:{addr[1]}")
+        connection.answer = answer
+        protocol = self._made(connection, addr[0], f"quic from {addr[0]}:{addr[1]}")
         self._issued(protocol, header.destination_cid)
         self._issued(protocol, connection.host_cid)
         protocol.datagram_received(data, addr)
 
     # Its connections --------------------------------------------------------------------------
 
-    def _made(self, connection: Connection, name: str) -> Protocol:
+    def _made(self, connection: Connection, address: str, name: str) -> Protocol:
         assert self._transport is not None
         protocol = Protocol(connection, name)
+        protocol.carrier.address = address
         protocol.connection_made(self._transport)
         protocol.hear(
             issued=lambda name: self._issued(protocol, name),
@@ -186,13 +192,13 @@ class QuicPort(Port, asyncio.DatagramProtocol):
             self._by_id.pop(name, None)
 
 
-async def listen_quic(host: str, port: int, called: Called) -> Port:
+async def listen_quic(host: str, port: int, called: Called, door: Door) -> Port:
     """Hear other hubs; each connection goes to `called`. LinkClosed when the port is taken."""
     loop = asyncio.get_running_loop()
     try:
         family, address = (await resolve(host, port))[0]
         _, protocol = await loop.create_datagram_endpoint(
-            lambda: QuicPort(called), sock=udp_socket(family, address)
+            lambda: QuicPort(called, door), sock=udp_socket(family, address)
         )
     except OSError as error:
         raise LinkClosed(f"cannot listen for trunks on {host}:{port} (UDP): {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 
@@ -21,7 +22,10 @@ from handfast_hub.trunk.carrier import (
     encode_greeting,
     in_stream,
 )
+from handfast_hub.trunk.greeting import CHALLENGE_LENGTH, Caller, Door
 
+# Connections that the kernel holds until we take them. A flood must not make a hub's SYN be dropped.
+_BACKLOG = 1024
 # Where the smoothed round-trip time in microseconds stands in Linux's struct tcp_info (linux/tcp.h).
 _TCPI_RTT = 68
 
@@ -29,8 +33,18 @@ _TCPI_RTT = 68
 class TcpCarrier(Carrier):
     """One TCP connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str = "") -> None:
-        super().__init__(name or _caller(writer))
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        name: str = "",
+        door: Door | None = None,
+    ) -> None:
+        """`door` knows who may call; None for a connection that we dialled."""
+        address, port = (writer.get_extra_info("peername") or ("?", 0))[:2]
+        super().__init__(name or f"tcp from {address}:{port}")
+        self.address = address
+        self._door = door
         self._reader = reader
         self._writer = writer
         self._socket = writer.get_extra_info("socket")
@@ -58,12 +72,17 @@ class TcpCarrier(Carrier):
         self.send([frame])
 
     async def greeting(self) -> bytes:
-        """The kid of the hub that says it is calling."""
+        """The kid of the hub that calls, once it has answered a challenge."""
+        if self._door is None:
+            raise LinkClosed("nobody greets over a connection that we dialled")
+        challenge = os.urandom(CHALLENGE_LENGTH)
         try:
             async with asyncio.timeout(GREETING_SECONDS):
-                return decode_greeting(await self._reader.readexactly(GREETING_LENGTH))
+                self._writer.write(challenge)
+                said = await self._reader.readexactly(GREETING_LENGTH)
         except (OSError, EOFError, TimeoutError):
             raise LinkClosed("a connection to the trunk port said nothing") from None
+        return self._door.check(challenge, decode_greeting(said))
 
     def measured(self) -> Measured:
         """The round-trip time, where the kernel tells it; losses are its own affair."""
@@ -100,30 +119,33 @@ class TcpPort(Port):
         self._server.close()
 
 
-async def dial_tcp(host: str, port: int, kid: bytes) -> Carrier:
+async def dial_tcp(host: str, port: int, caller: Caller) -> Carrier:
     """A connection to the trunk port of another hub, greeted; LinkClosed when there is none."""
+    writer = None
     try:
         async with asyncio.timeout(DIAL_SECONDS):
             reader, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError) as error:
+            challenge = await reader.readexactly(CHALLENGE_LENGTH)
+    except (OSError, EOFError, TimeoutError) as error:
+        if writer is not None:
+            writer.close()
         reason = getattr(error, "strerror", None) or str(error) or f"nothing within {DIAL_SECONDS:g} s"
         raise LinkClosed(f"no hub answers at {host}:{port}: {reason}") from None
-    writer.write(encode_greeting(kid))
+    except BaseException:
+        if writer is not None:
+            writer.close()
+        raise
+    writer.write(encode_greeting(caller.answer(challenge)))
     return TcpCarrier(reader, writer, f"tcp://{host}:{port}")
 
 
-async def listen_tcp(host: str, port: int, called: Called) -> Port:
+async def listen_tcp(host: str, port: int, called: Called, door: Door) -> Port:
     """Hear other hubs; each connection goes to `called`. LinkClosed when the port is taken."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await called(TcpCarrier(reader, writer))
+        await called(TcpCarrier(reader, writer, door=door))
 
     try:
-        return TcpPort(await asyncio.start_server(connected, host, port))
+        return TcpPort(await asyncio.start_server(connected, host, port, backlog=_BACKLOG))
     except OSError as error:
         raise LinkClosed(f"cannot listen for trunks on {host}:{port}: {error.strerror}") from None
-
-
-def _caller(writer: asyncio.StreamWriter) -> str:
-    address = writer.get_extra_info("peername") or ("?", 0)
-    return f"tcp from {address[0]}:{address[1]}"

@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import json
 import stat
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
@@ -21,12 +22,14 @@ from handfast.core.plaintexts import Response
 from handfast.ports import Crypto
 from handfast_hub.config import HubConfig
 from handfast_hub.feeds.feeds import Feeds
+from handfast_hub.limits import TokenBucket
 from handfast_hub.registry.bridging import Arrival
 from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.operator import CommandInfo
 from handfast_hub.registry.registry import Registry
 from handfast_hub.trunk.bridge import Bridge
 from handfast_hub.trunk.carrier import Called, Carrier, Port
+from handfast_hub.trunk.greeting import Caller, Door, Places, caller
 from handfast_hub.trunk.link import Link, keep_dialling
 from handfast_hub.trunk.opening import Party, Peer
 from handfast_hub.trunk.paths import Path
@@ -39,8 +42,8 @@ from handfast_hub.trunk.tcp import dial_tcp, listen_tcp
 _LOG = structlog.get_logger("handfast.hub.trunks")
 
 SECRET_LENGTH = 32
-# Connections to the trunk port that have not said who calls; the oldest goes.
-GREETINGS_LIMIT = 32
+# Connections to the trunk port that have not said who calls.
+GREETINGS_LIMIT = 256
 # How often a serving hub notes how its trunks fare, in seconds.
 STATUS_SECONDS = 1.0
 
@@ -79,7 +82,9 @@ class Trunks:
             raise LocalError("bridging needs readings to be kept: set retention.readings above 0")
         self._ports: list[Port] = []
         _check_quic(config)
-        self._ungreeted: dict[Carrier, None] = {}
+        self._ungreeted: Places[Carrier] = Places(GREETINGS_LIMIT)
+        # What is said in the log of strangers: so much a second, however many there are.
+        self._sayings = TokenBucket(1.0, time.monotonic(), 10)
         self._tasks: list[Tasks] = []
 
     def _make(self, name: str, settings: Trunk) -> _Trunk:
@@ -135,14 +140,19 @@ class Trunks:
             trunk.link.start()
             await trunk.bridge.start()
         where = self._config.bridge
+        door = Door(
+            caller(self._crypto, trunk.peer.hub_id[:KID_LENGTH], trunk.peer.pairing)
+            for trunk in self._trunks.values()
+        )
         if where.port:
-            self._ports.append(await listen_tcp(where.host, where.port, self._called))
+            self._ports.append(await listen_tcp(where.host, where.port, self._called, door))
         if where.quic_port:
-            self._ports.append(await _listen_quic(where.host, where.quic_port, self._called))
+            self._ports.append(await _listen_quic(where.host, where.quic_port, self._called, door))
         kid = self._registry.hub_id[:KID_LENGTH]
         for trunk in self._trunks.values():
+            we = caller(self._crypto, kid, trunk.peer.pairing)
             for rank, text in enumerate(trunk.settings.connect):
-                connect = partial(_dial, address(text), kid)
+                connect = partial(_dial, address(text), we)
                 self._keep(trunk.link.name, partial(keep_dialling, trunk.link, connect, rank))
         self._keep("", self._note_status)
         self._feeds.start()
@@ -217,27 +227,23 @@ class Trunks:
             await asyncio.sleep(STATUS_SECONDS)
 
     async def _called(self, carrier: Carrier) -> None:
-        self._ungreeted[carrier] = None
-        if len(self._ungreeted) > GREETINGS_LIMIT:
-            # Who is silent keeps nobody out.
-            oldest = next(iter(self._ungreeted))
-            del self._ungreeted[oldest]
-            await oldest.close()
+        crowded = self._ungreeted.take(carrier, carrier.address)
+        if crowded is not None:
+            await crowded.close()
         try:
             kid = await carrier.greeting()
         except Error as error:
-            _LOG.info("a caller at the trunk port was sent away", reason=error.detail)
+            if self._sayings.take(time.monotonic()):
+                _LOG.info("a caller at the trunk port was sent away", reason=error.detail)
             await carrier.close()
             return
         finally:
-            self._ungreeted.pop(carrier, None)
+            self._ungreeted.leave(carrier)
         for trunk in self._trunks.values():
             if trunk.peer.hub_id[:KID_LENGTH] == kid:
                 with contextlib.suppress(LinkError):
                     await trunk.link.adopt(carrier)
                 return
-        _LOG.info("a hub called that has no trunk here", kid=kid.hex())
-        await carrier.close()
 
     def _received(self, name: str) -> Callable[[int, bytes, bool], None]:
         def received(kind: int, data: bytes, degraded: bool) -> None:
@@ -287,20 +293,20 @@ def _check_quic(config: HubConfig) -> None:
                 raise LocalError(f"a trunk over QUIC needs {name}: install handfast[hub,quic]")
 
 
-async def _dial(to: Address, kid: bytes) -> Carrier:
+async def _dial(to: Address, we: Caller) -> Carrier:
     """A carrier to another hub, greeted."""
     if to.scheme == "tcp":
-        return await dial_tcp(to.host, to.port, kid)
+        return await dial_tcp(to.host, to.port, we)
     # Only hubs with QUIC have its library.
     from handfast_hub.trunk.quic import dial_quic
 
-    return await dial_quic(to.host, to.port, kid)
+    return await dial_quic(to.host, to.port, we)
 
 
-async def _listen_quic(host: str, port: int, called: Called) -> Port:
+async def _listen_quic(host: str, port: int, called: Called, door: Door) -> Port:
     from handfast_hub.trunk.quic_port import listen_quic
 
-    return await listen_quic(host, port, called)
+    return await listen_quic(host, port, called, door)
 
 
 def read_secret(settings: Trunk) -> bytes:
