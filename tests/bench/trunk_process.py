@@ -225,7 +225,7 @@ async def _rekey(port: int, count: int, settings: list[dict[str, str]] | None, u
             await new_epoch(now[0])
             found.append(time.perf_counter() - began)
             after = initiator.epoch(number_of_lane)
-            assert after is not None and after[1] == (settings is not None), "a key was missing"
+            assert after is not None and (after[1] > 0) == (settings is not None), "a key was missing"
     await asyncio.gather(adopting, return_exceptions=True)
     for link in links:
         await link.close()

@@ -77,10 +77,22 @@ def test_a_reserve_gives_each_key_once_and_the_oldest_first() -> None:
     reserve = Reserve(2)
     for number in range(3):
         reserve.put(bytes([number]), bytes([number]) * 32, float(number), reserve.voids)
-    assert reserve.take(5.0) == (b"\0", bytes(32))
+    assert reserve.take(5.0) == (b"\0", bytes(32), 1)
     assert reserve.pick(b"\2", 5.0) == b"\2" * 32
     assert reserve.pick(b"\2", 5.0) is None
     assert reserve.ids(5.0) == [b"\1"]
+
+
+def test_a_reserve_gives_the_key_of_the_most_ways_and_none_of_too_few() -> None:
+    reserve = Reserve(4)
+    for number, ways in enumerate((1, 2, 2, 1)):
+        reserve.put(bytes([number]), bytes([number]) * 32, float(number), reserve.voids, ways)
+    assert [reserve.take(5.0, least) for least in (2, 1, 2, 1)] == [
+        (b"\1", b"\1" * 32, 2),
+        (b"\2", b"\2" * 32, 2),
+        None,
+        (b"\0", b"\0" * 32, 1),
+    ]
 
 
 def test_a_reserve_is_bounded_grows_old_and_is_voided() -> None:

@@ -43,19 +43,23 @@ class Kmes:
         self.up = True
         self.slave_up = True
         self.given: list[bytes] = []
+        # Over how many ways a key may come, and over how many each was asked for.
+        self.ways = 2
+        self.asked: list[tuple[int, int]] = []
 
-    def enc_keys(self) -> tuple[bytes | None, bytes | None]:
-        if not self.up:
-            return None, None
+    def enc_keys(self, ways: int = 1, least: int = 1) -> tuple[bytes | None, bytes | None, int]:
+        self.asked.append((ways, least))
+        if not self.up or self.ways < least:
+            return None, None, 1
         key_id, key = self._rng.randbytes(16), self._rng.randbytes(32)
         self._keys[key_id] = key
         self.given.append(key_id)
-        return key_id, key
+        return key_id, key, min(ways, self.ways)
 
-    def dec_keys(self, key_id: bytes) -> tuple[bytes | None, bytes | None]:
+    def dec_keys(self, key_id: bytes) -> tuple[bytes | None, bytes | None, int]:
         if not self.up or not self.slave_up:
-            return None, None
-        return key_id, self._keys.pop(key_id, None)
+            return None, None, 1
+        return key_id, self._keys.pop(key_id, None), 1
 
 
 class Joined:
@@ -68,6 +72,7 @@ class Joined:
         carry: "Callable[[random.Random, list[bytes]], list[bytes]] | None" = None,
         timing: Timing = TIMING,
         pairings: tuple[bytes, bytes] = (PAIRING, PAIRING),
+        secret_ways: tuple[int, int] = (1, 1),
     ) -> None:
         self.rng = random.Random(seed)
         self.kmes = Kmes(random.Random(seed + 1))
@@ -76,6 +81,7 @@ class Joined:
         self.lane = lane
         self.timing = timing
         self.pairings = pairings
+        self.secret_ways = secret_ways
         self.ends: list[Lane] = [self.end(0), self.end(1)]
         self.events: list[list[Event]] = [[], []]
         self.errors: list[Error] = []
@@ -85,7 +91,7 @@ class Joined:
         """A new end, as after a restart."""
         peer = Peer(IDENTITIES[1 - number].credential.thumbprint, self.pairings[number])
         draw = random.Random(self.rng.random()).randbytes
-        party = Party(CRYPTO, draw, IDENTITIES[number], peer, self.lane)
+        party = Party(CRYPTO, draw, IDENTITIES[number], peer, self.lane, self.secret_ways[number])
         return (Initiator, Responder)[number](party, self.now, self.timing)
 
     def restart(self, number: int) -> None:
@@ -127,8 +133,11 @@ class Joined:
     def _collect(self, number: int, lane: Lane) -> None:
         while (event := lane.next_event()) is not None:
             if isinstance(event, KeyWanted):
-                got = self.kmes.enc_keys() if event.key_id is None else self.kmes.dec_keys(event.key_id)
-                lane.supply(event.ticket, *got, self.now)
+                if event.key_id is None:
+                    key_id, key, ways = self.kmes.enc_keys(event.ways, event.least)
+                else:
+                    key_id, key, ways = self.kmes.dec_keys(event.key_id)
+                lane.supply(event.ticket, key_id, key, self.now, ways)
             else:
                 self.events[number].append(event)
 

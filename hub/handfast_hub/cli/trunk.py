@@ -70,7 +70,7 @@ def status(context: typer.Context, json: Json = False) -> None:
             (
                 name,
                 ("up" if value["up"] else "down") if serving else "not served",
-                "-" if epoch is None else f"{epoch['number']}, {'QKD' if epoch['qkd'] else 'ML-KEM alone'}",
+                _epoch(epoch, value.get("secret_ways", 1)),
                 "open" if value["secret_open"] and serving else "closed",
                 ", ".join(
                     f"{kind} {counts['acknowledged']}/{counts['sent']}"
@@ -101,6 +101,16 @@ def _path(path: dict[str, Any]) -> tuple[str, ...]:
         "-" if loss is None else f"{loss:.2%}",
         "-" if fec is None else "on" if fec else "off",
     )
+
+
+def _epoch(epoch: "dict[str, Any] | None", secret_ways: int) -> str:
+    """Its number and what its keys are of; over how many ways, where `secret` needs two."""
+    if epoch is None:
+        return "-"
+    if not epoch["qkd"]:
+        return f"{epoch['number']}, ML-KEM alone"
+    of = f" over {epoch['ways']} of {secret_ways} ways" if secret_ways > 1 else ""
+    return f"{epoch['number']}, QKD{of}"
 
 
 def _keys(supply: "dict[str, Any] | None") -> str:

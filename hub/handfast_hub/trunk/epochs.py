@@ -73,12 +73,14 @@ def confirmation(crypto: Crypto, secrets: Secrets, role: bytes, th: bytes) -> by
 
 
 class Made(NamedTuple):
-    """A derived epoch: its number, what was hashed, its secrets, and whether a QKD key is in it."""
+    """A derived epoch: its number, what was hashed, its secrets; over how many ways its QKD key came, 0
+    without one, and how many `secret` needs, 1 or 2. `th` covers both."""
 
     epoch: int
     th: bytes
     secrets: Secrets
-    hybrid: bool
+    ways: int
+    needed: int
 
 
 class Epoch:
@@ -88,22 +90,29 @@ class Epoch:
         keys = (made.secrets.initiator, made.secrets.responder)
         ours, theirs = keys if initiator else keys[::-1]
         self.number = made.epoch
-        self.hybrid = made.hybrid
-        self.sending = Sending(crypto, lane, made.epoch, ours, not made.hybrid)
-        self.receiving = Receiving(crypto, lane, made.epoch, theirs, not made.hybrid)
+        self.ways, self.needed = made.ways, made.needed
+        self.hybrid = made.ways > 0
+        self.sending = Sending(crypto, lane, made.epoch, ours, not self.hybrid)
+        self.receiving = Receiving(crypto, lane, made.epoch, theirs, not self.hybrid)
         self.chain = made.secrets.chain
-        # Only an epoch with a QKD key has one to give; `take_exporter` forgets it.
-        self._exporter = made.secrets.exporter if made.hybrid else None
+        # Only an epoch that `secret` may travel under has one to give; `take_exporter` forgets it.
+        self._exporter = made.secrets.exporter if self.ways >= self.needed else None
         self.born = now
         # Its QKD key may be known to somebody; told by either end.
         self.suspect = False
         # When its receiving half goes, once it has a successor.
         self.ends: float | None = None
 
+    @property
+    def sound(self) -> bool:
+        """Whether classes that fail closed may travel under it, as far as its QKD key goes."""
+        return self.ways >= self.needed and not self.suspect
+
     def take_exporter(self) -> bytes | None:
         """The exporter secret, 48 bytes, at the first call and never again.
 
-        None without a QKD key, and when that key is suspect: nothing is ever exported from such an epoch.
+        None without a QKD key that is good enough for `secret`, and when that key is suspect: nothing is
+        ever exported from such an epoch.
         """
         secret, self._exporter = self._exporter, None
         return None if self.suspect else secret

@@ -6,22 +6,29 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class KeyWanted:
-    """The shell is asked for a QKD key: a new one, or that of `key_id`. Answer with `supply`."""
+    """The shell is asked for a QKD key: a new one, or that of `key_id`. Answer with `supply`.
+
+    A new one should have come over `ways` without a common relay, and `least` of them will do.
+    """
 
     ticket: int
     key_id: bytes | None
+    ways: int = 1
+    least: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Established:
     """A new epoch is in use. `hybrid`: a QKD key is in it; otherwise ML-KEM and the chain alone.
 
-    `exporter` is the exporter secret, 48 bytes, for key feeds; None without a sound QKD key.
+    `exporter` is the exporter secret, 48 bytes, for key feeds; None without a sound QKD key. `ways`: how many
+    the QKD key came over.
     """
 
     epoch: int
     hybrid: bool
     exporter: bytes | None = field(repr=False, default=None)
+    ways: int = 0
 
 
 @dataclass(frozen=True, slots=True)

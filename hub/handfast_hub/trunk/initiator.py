@@ -54,6 +54,8 @@ class Initiator(Lane):
         # When the next attempt begins, unless one is under way.
         self._due = now
         self._signed_at = now
+        # Over how many ways a key was last asked for.
+        self._wanted_ways = party.secret_ways
         # The KME of the other end lacks the keys that ours gives: the next attempt goes without one.
         self._without = False
 
@@ -61,7 +63,7 @@ class Initiator(Lane):
         """Begin a new epoch now, unless one is being made."""
         self._due = min(self._due, now)
 
-    def supply(self, ticket: int, key_id: bytes | None, key: bytes | None, now: float) -> None:
+    def supply(self, ticket: int, key_id: bytes | None, key: bytes | None, now: float, ways: int = 1) -> None:
         """Answer a KeyWanted; a late answer is ignored, and its key is lost."""
         if self._asked is None or self._asked.ticket != ticket:
             return
@@ -70,7 +72,7 @@ class Initiator(Lane):
             # It was on its way when the alarm came.
             key = None
         # While the key was fetched the other hub may have fallen silent.
-        self._begin(opens or self.silent, key_id if key is not None else None, key, now)
+        self._begin(opens or self.silent, key_id if key is not None else None, key, now, ways)
 
     def timer(self) -> float:
         """When to call `handle_timer`."""
@@ -105,21 +107,33 @@ class Initiator(Lane):
             # An end that hears nothing may face a hub that was killed and has no epoch any more.
             opens = self.current is None or self.silent or now - self._signed_at >= self.timing.signed
             if self.uses_qkd and not self._without:
-                self._asked = _Asked(self.want_key(None), opens, now + KEY_PATIENCE)
+                self._ask(opens, now)
             else:
                 self._begin(opens, None, None, now)
 
-    def _begin(self, opens: bool, key_id: bytes | None, key: bytes | None, now: float) -> None:
+    def _ask(self, opens: bool, now: float) -> None:
+        ways, epoch = self.secret_ways, self.current
+        # While `secret` may travel a key of fewer ways would only end that.
+        least = ways if epoch is not None and epoch.sound and self._can_wait(epoch, now) else 1
+        self._wanted_ways = ways
+        self._asked = _Asked(self.want_key(None, ways, least), opens, now + KEY_PATIENCE)
+
+    def more_ways(self, now: float) -> None:
+        """A QKD key over more ways than that in use may be had again."""
+        if self.current is not None and self.current.hybrid and self.current.ways < self.current.needed:
+            self.renew("ways", now)
+
+    def _begin(self, opens: bool, key_id: bytes | None, key: bytes | None, now: float, ways: int = 1) -> None:
         # Should there be no randomness for it, the next attempt is not at once.
         self._due = now + self.timing.retry
         epoch = self.current
         if opens or epoch is None:
-            work: Opening | Rekeying = Opening(self.party, self.number(), key_id, key)
+            work: Opening | Rekeying = Opening(self.party, self.number(), key_id, key, ways)
             message = self.opening + work.message
         elif self.uses_qkd and key is None and self._can_wait(epoch, now):
             return
         else:
-            work = Rekeying(self.party, self.number(), key_id, key, epoch.chain)
+            work = Rekeying(self.party, self.number(), key_id, key, ways, epoch)
             message = work.message
         self._pending = _Pending(work, message, now)
         self._send_pending(self._pending, now)
@@ -180,8 +194,10 @@ class Initiator(Lane):
         self._pending, self._without = None, False
         self.promote(epoch, now)
         pause = self.timing.rekey if epoch.hybrid or not self.uses_qkd else self.timing.retry
-        # It is when the responder, who was already in it, has raised an alarm.
-        self._due = now if epoch.suspect else now + pause
+        # It is suspect when the responder, who was already in it, has raised an alarm. And it was he who told
+        # us, in opening, that `secret` needs more ways than were asked for.
+        told_more = epoch.hybrid and self._wanted_ways < epoch.needed
+        self._due = now if epoch.suspect or told_more else now + pause
 
     def _refused(self, epoch: Epoch, raw: bytes, fields: list[Any], now: float) -> None:
         work = self._pending.work if self._pending is not None else None

@@ -17,7 +17,7 @@ import structlog
 from handfast.core.errors import Error, LinkError, LocalError, PeerError
 from handfast_hub.trunk.epochs import KEY_LENGTH
 from handfast_hub.trunk.kme import KmeClient
-from handfast_hub.trunk.kme_answers import KeyNotFound, Status
+from handfast_hub.trunk.kme_answers import KeyNotFound, KeysUnavailable, KmeRefused, Status
 from handfast_hub.trunk.reserve import Reserve
 from handfast_hub.trunk.settings import Trunk
 from handfast_hub.trunk.supply import Supply
@@ -39,13 +39,10 @@ class KmeSource:
         peer_sae: str,
         rekey: float,
         reserve: int = 0,
-        disjoint_paths: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`reserve`: keys to hold for an outage. `disjoint_paths` 2 takes no key that a single relay saw."""
+        """`reserve`: keys to hold for an outage."""
         self._client, self._peer, self._clock = client, peer_sae, clock
-        # A vendor parameter (ETSI GS QKD 014 section 6.2): a KME that does not know it says so, in 400.
-        self._mandatory = [{"handfast_disjoint_paths": 2}] if disjoint_paths == 2 else []
         self._reserve, self._supply = Reserve(reserve), Supply(rekey)
         self._pause = min(_LOOK, rekey)
         self._alarmed: set[str] = set()
@@ -54,22 +51,55 @@ class KmeSource:
         # The key_IDs that the other end was told of last.
         self._told: list[bytes] = []
         self._last: Status | None = None
+        # The alarm that there is has been told to the trunk.
+        self._told_alarm = False
+        # The last key came over fewer ways than were wanted.
+        self._fewer = False
 
-    async def enc_key(self) -> tuple[bytes, bytes]:
-        """A new key: its key_ID, 16 bytes, and 32 bytes; one in reserve when the KME is down or has none.
+    async def enc_key(self, ways: int = 1, least: int = 1) -> tuple[bytes, bytes, int]:
+        """A new key: its key_ID, 16 bytes, 32 bytes, and how many ways it came over. One in reserve when the
+        KME is down or has none, one of fewer ways, down to `least`, when there is none either.
         Errors: `kme_answers`."""
-        try:
-            [key] = await self._new(1)
-            return key
-        except LinkError as error:
-            if getattr(error, "reason", "") == "qber_alarm":
-                self.void()
-                raise
-            kept = self._reserve.take(self._clock())
-            if kept is None:
-                raise
+        wanted = ways
+        while True:
+            try:
+                [(key_id, key)] = await self._new(1, wanted)
+                break
+            except (LinkError, KmeRefused) as error:
+                kept = self._instead(error, wanted, wanted > least)
+                if kept is not None:
+                    key_id, key, wanted = kept
+                    break
+            wanted -= 1
+        if wanted < ways and not self._fewer:
+            _LOG.warning("QKD keys come over one way only: secret waits", peer=self._peer)
+        self._fewer = wanted < ways
+        if wanted == ways:
+            self._told_alarm = False
+        return key_id, key, wanted
+
+    def _instead(self, error: Error, ways: int, fewer_will_do: bool) -> tuple[bytes, bytes, int] | None:
+        """What to take when there is no key over so many ways: one in reserve, or None for a key of fewer.
+        Raises `error` when it is neither."""
+        if getattr(error, "reason", "") == "qber_alarm":
+            if fewer_will_do and self._told_alarm:
+                # The other way is clean, and what was made before of both is suspect already.
+                return None
+            self._told_alarm = True
+            self.void()
+            raise error
+        if isinstance(error, KeysUnavailable | KmeRefused) and fewer_will_do:
+            return self._held(error, ways)
+        kept = None if isinstance(error, KmeRefused) else self._held(error, 1 if fewer_will_do else ways)
+        if kept is None:
+            raise error
+        return kept
+
+    def _held(self, error: Error, least: int) -> tuple[bytes, bytes, int] | None:
+        kept = self._reserve.take(self._clock(), least)
+        if kept is not None:
             _LOG.warning("a QKD key in reserve is used", left=len(self.ids()), reason=error.detail)
-            return kept
+        return kept
 
     async def dec_key(self, key_id: bytes) -> bytes:
         """The key that the other end was given under `key_id`, 32 bytes. Errors: `kme_answers`."""
@@ -85,15 +115,15 @@ class KmeSource:
                 raise
             return kept
 
-    async def top_up(self) -> list[bytes]:
-        """The initiator's end: fetch what the reserve lacks, unless the KME is poor; the key_IDs that are
-        held, for the other end."""
+    async def top_up(self, ways: int = 1) -> list[bytes]:
+        """The initiator's end: fetch what the reserve lacks, unless the KME is poor, and only keys over so
+        many ways; the key_IDs that are held, for the other end."""
         lacking, voids = self._reserve.limit - len(self.ids()), self._reserve.voids
         if lacking > 0 and (self._supply.stored or 0) >= 2 * self._reserve.limit:
             try:
-                for key_id, key in await self._new(lacking):
-                    self._reserve.put(key_id, key, self._clock(), voids)
-            except (LinkError, PeerError) as error:
+                for key_id, key in await self._new(lacking, ways):
+                    self._reserve.put(key_id, key, self._clock(), voids, ways)
+            except (LinkError, PeerError, KmeRefused) as error:
                 _LOG.info("no QKD keys for the reserve", reason=error.detail)
         self._told = self.ids()
         return self._told
@@ -133,12 +163,15 @@ class KmeSource:
         """The keys in reserve may be known to somebody."""
         self._reserve.void()
 
-    async def watch(self, alarm: Callable[[], None]) -> None:
+    async def watch(self, alarm: Callable[[], None], more: Callable[[], None] = lambda: None) -> None:
         """Look at the KME's status again and again: `alarm` is called when a QKD link begins to be in alarm,
-        and the log says once when keys run low. Until cancelled."""
+        `more` when keys may be had over two ways again, and the log says once when keys run low. Until
+        cancelled."""
         while True:
             try:
                 self._saw(await self._client.status(self._peer), alarm)
+                if self._fewer and self._ways() >= 2:
+                    more()
             except Error as error:
                 _LOG.debug("the KME says nothing of its keys", reason=error.detail)
             await asyncio.sleep(self._pause)
@@ -157,6 +190,7 @@ class KmeSource:
             "without_link_seconds": forecast.without_link,
             "bits_per_second": extension.get("handfast_key_rate_bits_per_second"),
             "relays": extension.get("handfast_relays"),
+            "disjoint_paths": extension.get("handfast_disjoint_paths"),
             "alarmed_links": sorted(self._alarmed),
         }
 
@@ -165,8 +199,17 @@ class KmeSource:
         self.void()
         await self._client.close()
 
-    async def _new(self, number: int) -> list[tuple[bytes, bytes]]:
-        keys = await self._client.enc_keys(self._peer, number, _BITS, extension_mandatory=self._mandatory)
+    def _ways(self) -> int:
+        """Ways without a common relay that could be taken when the KME was asked last; 0 when it does not
+        say."""
+        count = {} if self._last is None else self._last.extension
+        ways = count.get("handfast_disjoint_paths")
+        return ways if type(ways) is int else 0
+
+    async def _new(self, number: int, ways: int) -> list[tuple[bytes, bytes]]:
+        # A vendor parameter (ETSI GS QKD 014 section 6.2): a KME that does not know it says so, in 400.
+        mandatory = [{"handfast_disjoint_paths": ways}] if ways > 1 else []
+        keys = await self._client.enc_keys(self._peer, number, _BITS, extension_mandatory=mandatory)
         self._supply.took(number, self._clock())
         return [(UUID(key.key_id).bytes, key.value) for key in keys]
 
@@ -190,8 +233,11 @@ class KmeSource:
         # An alarm may have begun and ended between two looks.
         missed = counted is not None and self._alarms is not None and self._alarms > counted
         if missed or self._alarmed - before:
+            self._told_alarm = True
             self.void()
             alarm()
+        elif not self._alarmed:
+            self._told_alarm = False
 
 
 def _links_in_alarm(extension: dict[str, Any]) -> set[str]:
@@ -220,6 +266,4 @@ def open_source(settings: Trunk, used: Path) -> KmeSource | None:
         key=key,
         used=UsedKeys(used),
     )
-    return KmeSource(
-        client, settings.peer_sae, settings.rekey_seconds, settings.kme_reserve, settings.disjoint_paths
-    )
+    return KmeSource(client, settings.peer_sae, settings.rekey_seconds, settings.kme_reserve)

@@ -109,11 +109,22 @@ class Lane(ABC):
     def fresh(self, now: float) -> bool:
         """Whether classes that fail closed may be sent now."""
         epoch = self.current
-        return bool(epoch and epoch.hybrid and not epoch.suspect and now - epoch.born <= self.timing.fresh)
+        return bool(epoch and epoch.sound and now - epoch.born <= self.timing.fresh)
+
+    @property
+    def trusts_qkd(self) -> bool:
+        """Whether a QKD key is in use that nobody has called suspect."""
+        return self.current is not None and self.current.hybrid and not self.current.suspect
+
+    @property
+    def secret_ways(self) -> int:
+        """Over how many ways a QKD key must have come for classes that fail closed: 1 or 2."""
+        return self.party.secret_ways if self.current is None else self.current.needed
 
     @abstractmethod
-    def supply(self, ticket: int, key_id: bytes | None, key: bytes | None, now: float) -> None:
-        """Answer a KeyWanted: the 16 bytes of a key_ID and its key, or None and None."""
+    def supply(self, ticket: int, key_id: bytes | None, key: bytes | None, now: float, ways: int = 1) -> None:
+        """Answer a KeyWanted: the 16 bytes of a key_ID, its key, and how many ways it came over; or None and
+        None."""
 
     @abstractmethod
     def renew(self, reason: str, now: float) -> None:
@@ -215,7 +226,7 @@ class Lane(ABC):
             raise DecodeError(f"lane {self.party.lane} has no class {header.kind}")
         if epoch is self.next:
             self.early(epoch, now)
-        if row.fail_closed and (not epoch.hybrid or epoch.suspect):
+        if row.fail_closed and not epoch.sound:
             raise UnexpectedMessageError(f"class {row.name} came under an epoch without a sound QKD key")
         self.tell(Data(header.kind, data, header.degraded))
 
@@ -274,15 +285,15 @@ class Lane(ABC):
         if self._previous is not None:
             self._previous.ends = now + self.timing.overlap
             self._previous.chain = bytes(CHAIN_LENGTH)
-        self.tell(Established(epoch.number, epoch.hybrid, epoch.take_exporter()))
+        self.tell(Established(epoch.number, epoch.hybrid, epoch.take_exporter(), epoch.ways))
         if epoch.suspect:
             # The other end may not have heard of the alarm in the epoch before.
             self._pass_on(now)
 
-    def want_key(self, key_id: bytes | None) -> int:
+    def want_key(self, key_id: bytes | None, ways: int = 1, least: int = 1) -> int:
         """Ask the shell for a key; the ticket of the question. The bulk lane never asks."""
         self._ticket, self.tainted = self._ticket + 1, False
-        self.tell(KeyWanted(self._ticket, key_id))
+        self.tell(KeyWanted(self._ticket, key_id, ways, least))
         return self._ticket
 
     @property

@@ -95,7 +95,7 @@ class Link:
         """Begin to keep time."""
         self._tasks.keep(self._keep_time)
         if self._kme is not None:
-            self._tasks.keep(partial(self._kme.watch, self.alarm))
+            self._tasks.keep(partial(self._kme.watch, self.alarm, self._more_ways))
 
     async def close(self) -> None:
         """Let every carrier go."""
@@ -112,10 +112,16 @@ class Link:
         """Whether classes that fail closed may be sent now."""
         return self._lanes[HYBRID].fresh(time.monotonic())
 
-    def epoch(self, lane: int) -> tuple[int, bool] | None:
-        """(number, hybrid) of the epoch in use on a lane, or None."""
+    def epoch(self, lane: int) -> tuple[int, int] | None:
+        """The number of the epoch in use on a lane, and over how many ways its QKD key came, 0 without one;
+        or None."""
         current = self._lanes[lane].current
-        return None if current is None else (current.number, current.hybrid)
+        return None if current is None else (current.number, current.ways)
+
+    @property
+    def secret_ways(self) -> int:
+        """Over how many ways a QKD key must have come for `secret`, as both hubs have agreed."""
+        return self._lanes[HYBRID].secret_ways
 
     def send(self, kind: int, data: bytes) -> None:
         """Send one record of class `kind`; ClassClosed when it must wait. It may be lost on its way."""
@@ -220,7 +226,9 @@ class Link:
             self.counts.epochs[event.hybrid] += 1
             self._paths.judge(time.monotonic())
             self._wake.set()
-            _LOG.info("new epoch", trunk=self.name, lane=name, epoch=event.epoch, qkd=event.hybrid)
+            _LOG.info(
+                "new epoch", trunk=self.name, lane=name, epoch=event.epoch, qkd=event.hybrid, ways=event.ways
+            )
             self._woken()
             if self._kme is not None and isinstance(lane, Initiator) and event.hybrid:
                 self._tasks.spawn(self._keep_ahead(self._kme, lane))
@@ -238,21 +246,21 @@ class Link:
             _LOG.warning("no new epoch", trunk=self.name, lane=name, reason=event.reason)
 
     async def _fetch(self, lane: Lane, wanted: KeyWanted) -> None:
-        key_id, key = wanted.key_id, None
+        key_id, key, ways = wanted.key_id, None, 1
         try:
             if self._kme is None:
                 pass
             elif key_id is None:
-                key_id, key = await self._kme.enc_key()
+                key_id, key, ways = await self._kme.enc_key(wanted.ways, wanted.least)
             else:
                 key = await self._kme.dec_key(key_id)
         except Error as error:
             self.counts.failures += 1
             _LOG.warning("no QKD key", trunk=self.name, reason=error.detail)
-            if getattr(error, "reason", "") == "qber_alarm" and self.fresh():
+            if getattr(error, "reason", "") == "qber_alarm" and lane.trusts_qkd:
                 # What was distilled just before the alarm is as suspect as what comes now.
                 self.alarm()
-        self._attempt(lambda: lane.supply(wanted.ticket, key_id, key, time.monotonic()))
+        self._attempt(lambda: lane.supply(wanted.ticket, key_id, key, time.monotonic(), ways))
         self._hear(lane)
         self._flush()
         self._wake.set()
@@ -262,8 +270,14 @@ class Link:
             lane.ahead(kme.ids(), time.monotonic())
             self._flush()
 
+    def _more_ways(self) -> None:
+        lane = self._lanes[HYBRID]
+        if isinstance(lane, Initiator):
+            lane.more_ways(time.monotonic())
+            self._wake.set()
+
     async def _keep_ahead(self, kme: KeySource, lane: Initiator) -> None:
-        key_ids = await kme.top_up()
+        key_ids = await kme.top_up(lane.secret_ways)
         if key_ids:
             lane.ahead(key_ids, time.monotonic())
             self._flush()

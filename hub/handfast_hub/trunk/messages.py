@@ -31,7 +31,7 @@ def _sized(name: str, *lengths: int) -> "tuple[str, frozenset[int]]":
 
 
 _EPOCH, _LANE, _POLICY, _TEXT, _CREDENTIAL = "epoch", "lane", "policy", "text", "credential"
-_KEY_ID, _KEY_IDS = "key_ID", "key_IDs"
+_KEY_ID, _KEY_IDS, _WAYS = "key_ID", "key_IDs", "ways"
 _AN_ID = _sized("key_ID", KEY_ID_LENGTH)
 _NONCE = _sized("nonce", NONCE_LENGTH)
 _MAC = _sized("mac", MAC_LENGTH)
@@ -42,14 +42,14 @@ _SIGNATURE = _sized("signature", *_SIGNATURE_LENGTHS)
 _BFD = _sized("BFD control packet", 24)
 
 SHAPES: "dict[int, tuple[object, ...]]" = {
-    # lane, policy version, nonce_I, epoch, key_ID or null, ek, CRED_I, gate
-    OPEN: (_LANE, _POLICY, _NONCE, _EPOCH, _KEY_ID, _EK, _CREDENTIAL, _MAC),
-    # lane, nonce_R, epoch, key_ID or null, ct, CRED_R, sig_R, mac_R, gate
-    ACCEPT: (_LANE, _NONCE, _EPOCH, _KEY_ID, _CT, _CREDENTIAL, _SIGNATURE, _MAC, _MAC),
+    # lane, policy version, nonce_I, epoch, key_ID or null, ek, CRED_I, ways of the key, ways for secret, gate
+    OPEN: (_LANE, _POLICY, _NONCE, _EPOCH, _KEY_ID, _EK, _CREDENTIAL, _WAYS, _WAYS, _MAC),
+    # lane, nonce_R, epoch, key_ID or null, ct, CRED_R, ways for secret, sig_R, mac_R, gate
+    ACCEPT: (_LANE, _NONCE, _EPOCH, _KEY_ID, _CT, _CREDENTIAL, _WAYS, _SIGNATURE, _MAC, _MAC),
     # lane, epoch, sig_I, mac_I
     CONFIRM: (_LANE, _EPOCH, _SIGNATURE, _MAC),
-    # epoch, key_ID or null, ek
-    REKEY: (_EPOCH, _KEY_ID, _EK),
+    # epoch, key_ID or null, ek, ways of the key
+    REKEY: (_EPOCH, _KEY_ID, _EK, _WAYS),
     # epoch, ct, mac_R
     REKEYED: (_EPOCH, _CT, _MAC),
     # epoch, mac_I; the first record under the new epoch
@@ -70,6 +70,8 @@ SHAPES: "dict[int, tuple[object, ...]]" = {
 }
 LONGEST_TEXT = 128
 MOST_AHEAD = 16
+# How many ways without a common relay a QKD key may have come over, each with a part of it.
+MOST_WAYS = 2
 # The largest is OPEN or ACCEPT with a credential of ML-DSA-87.
 LONGEST = 12 * 1024
 
@@ -104,6 +106,8 @@ def _fits(expected: object, value: object) -> bool:
         return type(value) is int and 0 <= value <= _LARGEST_EPOCH
     if expected in (_LANE, _POLICY):
         return type(value) is int and 0 < value < 256
+    if expected == _WAYS:
+        return type(value) is int and 1 <= value <= MOST_WAYS
     if expected == _KEY_ID:
         return value is None or (isinstance(value, bytes) and len(value) == KEY_ID_LENGTH)
     if expected == _KEY_IDS:

@@ -1,7 +1,7 @@
 """The first epoch of a lane: two hubs prove who they are, and derive keys that nobody else has.
 
-    I -> R   OPEN     nonce_I, ek, key_ID, CRED_I, gate
-    R -> I   ACCEPT   nonce_R, ct, key_ID or null, CRED_R, sig_R, mac_R, gate
+    I -> R   OPEN     nonce_I, ek, key_ID, its ways, CRED_I, ways for secret, gate
+    R -> I   ACCEPT   nonce_R, ct, key_ID or null, CRED_R, ways for secret, sig_R, mac_R, gate
     I -> R   CONFIRM  sig_I, mac_I
 
 A SIGMA exchange with ML-KEM-768 in the place of Diffie-Hellman: each hub signs the hash of all that
@@ -46,6 +46,9 @@ class Party(NamedTuple):
     identity: Identity
     peer: Peer
     lane: int
+    # Over how many ways the QKD key of an epoch must have come for `secret`; the hub that wants more is
+    # obeyed by both.
+    secret_ways: int = 1
 
     def hub_ids(self) -> tuple[bytes, bytes]:
         """The hub_id of the initiator, then that of the responder."""
@@ -61,8 +64,12 @@ class Party(NamedTuple):
 class Opening:
     """The initiator's side: `message` is OPEN; `accept` takes the answer and gives CONFIRM."""
 
-    def __init__(self, party: Party, epoch: int, key_id: bytes | None, qkd: bytes | None) -> None:
+    def __init__(
+        self, party: Party, epoch: int, key_id: bytes | None, qkd: bytes | None, ways: int = 1
+    ) -> None:
+        """`ways`: how many the key came over."""
         self._party = party
+        self._ways = ways
         self._epoch = epoch
         self._key_id = key_id
         self._qkd = qkd
@@ -75,6 +82,8 @@ class Opening:
             key_id,
             party.crypto.kem_public_key(ML_KEM_768, self._seed),
             party.identity.credential.encoded,
+            ways,
+            party.secret_ways,
         )
         self.message = encode_message(OPEN, *fields, _gate(party, fields))
 
@@ -83,10 +92,10 @@ class Opening:
         party = self._party
         if not gate_is_right(party, fields, self.message):
             raise AuthenticationError
-        lane, nonce, epoch, key_id, ct, cred, signature, mac, _ = fields
+        lane, nonce, epoch, key_id, ct, cred, needed, signature, mac, _ = fields
         if lane != party.lane or epoch < self._epoch or key_id not in (None, self._key_id):
             raise DecodeError("an ACCEPT answers the lane, an epoch not below ours and our key_ID")
-        th = party.hash(self.message, [nonce, epoch, key_id, ct, cred])
+        th = party.hash(self.message, [nonce, epoch, key_id, ct, cred, needed])
         _verify(party, "R", th, cred, signature)
         qkd = None if key_id is None else self._qkd
         shared_secret = party.crypto.decapsulate(ML_KEM_768, self._seed, ct)
@@ -96,7 +105,8 @@ class Opening:
         confirm = encode_message(
             CONFIRM, lane, epoch, _sign(party, "I", th), confirmation(party.crypto, secrets, b"I", th)
         )
-        return Made(epoch, th, secrets, qkd is not None), confirm
+        ways = 0 if qkd is None else self._ways
+        return Made(epoch, th, secrets, ways, max(needed, party.secret_ways)), confirm
 
 
 class Accepting:
@@ -109,6 +119,7 @@ class Accepting:
         self._proposed = fields[3]
         self._ek = fields[5]
         self._cred = fields[6]
+        self._ways, self._needed = fields[7], max(fields[8], party.secret_ways)
         self.made: Made | None = None
         self.message = b""
 
@@ -124,12 +135,13 @@ class Accepting:
             ML_KEM_768, self._ek, party.random(KEMS[ML_KEM_768].randomness)
         )
         nonce, cred = party.random(NONCE_LENGTH), party.identity.credential.encoded
-        th = party.hash(self._raw, [nonce, number, key_id, ct, cred])
+        needed = party.secret_ways
+        th = party.hash(self._raw, [nonce, number, key_id, ct, cred, needed])
         chain = first_chain(party.crypto, party.peer.pairing, party.lane)
         secrets = derive(party.crypto, th, qkd, shared_secret, chain, number)
-        self.made = Made(number, th, secrets, qkd is not None)
+        self.made = Made(number, th, secrets, 0 if qkd is None else self._ways, self._needed)
         mac = confirmation(party.crypto, secrets, b"R", th)
-        fields = (party.lane, nonce, number, key_id, ct, cred, _sign(party, "R", th), mac)
+        fields = (party.lane, nonce, number, key_id, ct, cred, needed, _sign(party, "R", th), mac)
         self.message = encode_message(ACCEPT, *fields, _gate(party, fields, self._raw))
         return number
 

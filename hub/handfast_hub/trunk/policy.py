@@ -15,7 +15,8 @@ CONTROL, SECRET, NORMAL, BULK = 0, 1, 2, 3
 
 
 class TrafficClass(NamedTuple):
-    """One class. `fail_closed`: never sent, and never taken, under an epoch without a fresh QKD key."""
+    """One class. `fail_closed`: never sent, and never taken, under an epoch without a fresh QKD key that
+    came over as many ways as either hub demands."""
 
     name: str
     lane: int
@@ -31,7 +32,7 @@ CLASSES = {
 NUMBERS = {row.name: number for number, row in CLASSES.items()}
 
 # Both hubs must mean the same by a class: this number stands in the transcript of every epoch.
-POLICY_VERSION = 1
+POLICY_VERSION = 2
 
 
 class Timing(NamedTuple):

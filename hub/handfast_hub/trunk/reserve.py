@@ -12,17 +12,17 @@ class Reserve:
         self.limit = limit
         # How often it was voided; who fetches keys for it reads this before.
         self.voids = 0
-        self._keys: dict[bytes, tuple[float, bytes]] = {}
+        self._keys: dict[bytes, tuple[float, bytes, int]] = {}
 
     def __repr__(self) -> str:
         return f"Reserve({len(self._keys)} of {self.limit})"
 
-    def put(self, key_id: bytes, key: bytes, now: float, voids: int) -> None:
-        """Hold a key; the oldest makes room. One that was asked for before an alarm, when `voids` was less,
-        is dropped."""
+    def put(self, key_id: bytes, key: bytes, now: float, voids: int, ways: int = 1) -> None:
+        """Hold a key that came over so many ways; the oldest makes room. One that was asked for before an
+        alarm, when `voids` was less, is dropped."""
         if voids != self.voids:
             return
-        self._keys[key_id] = (now, key)
+        self._keys[key_id] = (now, key, ways)
         while len(self._keys) > 2 * self.limit:
             self._keys.pop(next(iter(self._keys)))
 
@@ -31,10 +31,15 @@ class Reserve:
         self._keys = {key_id: row for key_id, row in self._keys.items() if now - row[0] <= AGE}
         return list(self._keys)
 
-    def take(self, now: float) -> tuple[bytes, bytes] | None:
-        """The oldest key with its key_ID, None when there is none."""
-        ids = self.ids(now)
-        return (ids[0], self._keys.pop(ids[0])[1]) if ids else None
+    def take(self, now: float, least: int = 1) -> tuple[bytes, bytes, int] | None:
+        """A key with its key_ID and its ways, at least so many: the oldest of those with the most. None when
+        there is none."""
+        ids = [key_id for key_id in self.ids(now) if self._keys[key_id][2] >= least]
+        if not ids:
+            return None
+        key_id = max(ids, key=lambda each: self._keys[each][2])
+        _, key, ways = self._keys.pop(key_id)
+        return key_id, key, ways
 
     def pick(self, key_id: bytes, now: float) -> bytes | None:
         """The key of `key_id`, None when it is not held."""

@@ -80,8 +80,9 @@ class Responder(Lane):
         super().distrust()
         self._accepting = None
 
-    def supply(self, ticket: int, key_id: bytes | None, key: bytes | None, now: float) -> None:
-        """Answer a KeyWanted; a later question has overtaken an older one."""
+    def supply(self, ticket: int, key_id: bytes | None, key: bytes | None, now: float, ways: int = 1) -> None:
+        """Answer a KeyWanted; a later question has overtaken an older one. The ways are what the initiator
+        said."""
         question = self._question
         if question is None or question.ticket != ticket:
             return
@@ -156,7 +157,7 @@ class Responder(Lane):
         if fields[1] is not None and key is None:
             self._refuse(epoch, fields[0], "its KME does not have that key", now)
             return
-        self._rekeyed = Rekeyed(self.party, raw, fields, key, epoch.chain)
+        self._rekeyed = Rekeyed(self.party, raw, fields, key, epoch)
         self.next = self.epoch(self._rekeyed.made, now)
         self.repeat(epoch, self._rekeyed.message, now)
 

@@ -113,8 +113,10 @@ class Trunk(_Section):
     a KME that keeps only the newest key."""
 
     disjoint_paths: Literal[1, 2] = 1
-    """2 takes only QKD keys that came in two halves over ways without a common relay, so that no single relay
-    of a QKD network knows them; for KMEs that know `handfast_disjoint_paths`."""
+    """2 lets `secret` travel only under QKD keys that came in two halves over ways without a common relay, so
+    that no single relay of a QKD network knows them; for KMEs that know `handfast_disjoint_paths`. When there
+    is one way only, `secret` waits and `normal` goes on with keys of that one. The hub that says 2 is obeyed
+    by both."""
 
     rekey_seconds: float = Field(default=60.0, ge=1, le=86400)
     """How long an epoch is used."""

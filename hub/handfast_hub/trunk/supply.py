@@ -16,14 +16,15 @@ _LOOKS, _STILL = 3, 0.05
 class KeySource(Protocol):
     """What a lane's QKD keys come from: an SAE at its KME (`handfast_hub.trunk.kme`)."""
 
-    async def enc_key(self) -> tuple[bytes, bytes]:
-        """A new key: its key_ID, 16 bytes, and 32 bytes; an Error when there is none."""
+    async def enc_key(self, ways: int = 1, least: int = 1) -> tuple[bytes, bytes, int]:
+        """A new key: its key_ID, 16 bytes, 32 bytes, and over how many ways without a common relay it came:
+        `ways`, or fewer but not fewer than `least`. An Error when there is none."""
 
     async def dec_key(self, key_id: bytes) -> bytes:
         """The key that the other end was given under `key_id`; an Error when it is not there."""
 
-    async def top_up(self) -> list[bytes]:
-        """Fetch keys ahead; the key_IDs that are held, for the other end."""
+    async def top_up(self, ways: int = 1) -> list[bytes]:
+        """Fetch keys ahead that came over so many ways; the key_IDs that are held, for the other end."""
 
     async def hold(self, key_ids: Sequence[bytes]) -> bool:
         """Fetch the keys that the other end holds ahead; whether it may be told what is here now."""
@@ -37,8 +38,9 @@ class KeySource(Protocol):
     def void(self) -> None:
         """Forget keys that are held: an alarm came over them."""
 
-    async def watch(self, alarm: Callable[[], None]) -> None:
-        """Call `alarm` whenever the QKD keys of the last minutes become suspect; until cancelled."""
+    async def watch(self, alarm: Callable[[], None], more: Callable[[], None]) -> None:
+        """Call `alarm` whenever the QKD keys of the last minutes become suspect, and `more` when keys may be
+        had over more ways than the last one came over; until cancelled."""
 
     def supply(self) -> dict[str, object]:
         """How many keys there are and how long they last."""

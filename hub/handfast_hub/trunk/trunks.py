@@ -93,7 +93,10 @@ class Trunks:
         except DecodeError as error:
             raise LocalError(f"the hub code of trunk '{name}' cannot be read: {error.detail}") from None
         parties = {
-            lane: Party(self._crypto, self._random, self._registry.identity, peer, lane) for lane in LANES
+            lane: Party(
+                self._crypto, self._random, self._registry.identity, peer, lane, settings.disjoint_paths
+            )
+            for lane in LANES
         }
         timing = DEFAULT_TIMING._replace(
             rekey=settings.rekey_seconds, fresh=max(3 * settings.rekey_seconds, 30.0)
@@ -194,14 +197,18 @@ class Trunks:
         return {name: self._status(trunk) for name, trunk in self._trunks.items()}
 
     def _status(self, trunk: _Trunk) -> dict[str, object]:
-        counts, epochs = trunk.link.counts, {}
+        counts = trunk.link.counts
+        epochs: dict[str, dict[str, object] | None] = {}
         for lane, name in LANES.items():
             epoch = trunk.link.epoch(lane)
-            epochs[name] = None if epoch is None else {"number": epoch[0], "qkd": epoch[1]}
+            epochs[name] = (
+                None if epoch is None else {"number": epoch[0], "qkd": epoch[1] > 0, "ways": epoch[1]}
+            )
         return {
             "peer": trunk.peer.hub_id.hex(),
             "up": trunk.link.up,
             "secret_open": trunk.link.fresh(),
+            "secret_ways": trunk.link.secret_ways,
             "epochs": epochs,
             "qkd_keys": trunk.link.supply(),
             "readings": {
