@@ -136,3 +136,51 @@ async def test_an_attack_on_one_way_stops_secret_and_not_normal_and_nothing_is_l
 async def _two_again(probe: Any) -> bool:
     status = await probe.status("sae-d")
     return bool(status.extension["handfast_disjoint_paths"] == 2)
+
+
+async def test_a_hub_started_while_a_relay_is_gone_lets_secret_wait_for_the_relay(tmp_path: Path) -> None:
+    network, file = network_of(tmp_path, DIAMOND)
+    fill(network, 300)
+    configs = two_hubs(tmp_path, lambda name, peer: trunk_lines(network, name, peer))
+    sent: list[bytes] = []
+    with contextlib.ExitStack() as stack:
+        nodes = stack.enter_context(kmes(network, file))
+        probe = client(network, "sae-a", tmp_path / "probe")
+        await ready(probe, "sae-d", 20, ways=2)
+        nodes["b"].kill()
+        nodes["b"].wait()
+
+        async def one_way() -> bool:
+            status = await probe.status("sae-d")
+            return bool(status.extension["handfast_disjoint_paths"] == 1)
+
+        await eventually(one_way)
+        async with running(configs[1]) as vienna:
+
+            async def come(count: int) -> bool:
+                return len(await arrivals(vienna)) >= count
+
+            async with (
+                running(configs[0]) as berlin,
+                Swarm(devices=1, hub=berlin, clock=berlin.fake_clock, seed=12) as fleet,
+            ):
+                await fleet.onboard(within=60)
+                device = fleet.devices[0].device
+                await until(lambda: ways_in_use(berlin) == ways_in_use(vienna) == 1)
+                for count in range(3):
+                    sent.append(b"fire %d" % count)
+                    await device.send(sent[-1], channel="alarm")
+                await device.send(b"21.5 C")
+                await until(lambda: come(1))
+                assert await arrivals(vienna) == [b"21.5 C"]
+            # It is started anew: what it has recorded still needs two ways, and there is one.
+            async with running(configs[0]) as berlin:
+                await until(lambda: ways_in_use(berlin) == ways_in_use(vienna) == 1)
+                assert await arrivals(vienna) == [b"21.5 C"]
+                stack.enter_context(process(file, "--node", "b"))
+                await until(lambda: come(4))
+                assert ways_in_use(berlin) == ways_in_use(vienna) == 2
+                assert await arrivals(vienna) == [b"21.5 C", *sent]
+                found = await vienna._registry.bridging.arrivals(0, 10)
+                assert not any(row.degraded for row in found if row.kind == SECRET)
+        await probe.close()
