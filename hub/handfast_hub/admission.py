@@ -8,10 +8,9 @@ A device that the transaction turns away gets no answer at all: message_4 was ma
 not seal a second one. The device tries again and is judged by what is true then.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -25,7 +24,7 @@ from handfast.ports import Crypto
 from handfast_hub import policy
 from handfast_hub.config import HubConfig
 from handfast_hub.registry.decisions import Ask
-from handfast_hub.registry.enrolment import Pended, Pending, Question, Standing
+from handfast_hub.registry.enrolment import Pended, Pending, Question, Refusal, Standing
 from handfast_hub.registry.registry import Registry
 from handfast_hub.workers import Workers
 
@@ -53,6 +52,10 @@ class Outcome(NamedTuple):
     digest: bytes | None
 
 
+# Hears an Outcome, or the exception in its place.
+Done = Callable[[Outcome | None, Exception | None], None]
+
+
 class _Judged(NamedTuple):
     """What the worker found: `established` when the verdict is yes."""
 
@@ -74,104 +77,182 @@ class Admission:
         granted: Callable[[bytes], None],
     ) -> None:
         """`granted` hears the device_id of each new key that is on the disk."""
-        self._config = config
-        self._registry = registry
-        self._crypto = crypto
-        self._workers = workers
-        self._granted = granted
-        # By thumbprint: who is being decided about, and how many more handshakes of it wait.
-        self._locks: dict[bytes, tuple[asyncio.Lock, int]] = {}
+        self.config = config
+        self.registry = registry
+        self.crypto = crypto
+        self.workers = workers
+        self.granted = granted
+        # By thumbprint: who is being decided about, and the decisions that wait for that.
+        self._waiting: dict[bytes, list[_Decision]] = {}
 
-    async def decide(self, applicant: Applicant) -> Outcome:
-        """Judge the device that wrote this message_3; raises nothing of ours."""
-        machine, presented = applicant.machine, applicant.presented
+    def decide(self, applicant: Applicant, done: Done) -> None:
+        """Judge the device that wrote this message_3.
+
+        `done(outcome, None)` hears on the loop how it ended, `done(None, error)` what nobody expected;
+        it must not raise.
+        """
+        _Decision(self, applicant, done).begin()
+
+    def take_turn(self, thumbprint: bytes, decision: "_Decision") -> bool:
+        """Whether it is this decision's turn; else its `judge_again` is called when it is."""
+        queue = self._waiting.get(thumbprint)
+        if queue is None:
+            self._waiting[thumbprint] = []
+            return True
+        queue.append(decision)
+        return False
+
+    def end_turn(self, thumbprint: bytes) -> None:
+        """The next one about this device."""
+        queue = self._waiting[thumbprint]
+        if queue:
+            queue.pop(0).judge_again()
+        else:
+            del self._waiting[thumbprint]
+
+
+class _Decision:
+    """One applicant on the way from message_3 to message_4.
+
+    No task: a hub makes hundreds of decisions a second, and a task with its futures costs each of them
+    four turns of the event loop. Whoever answers calls `_hear`, which goes on with `_step`.
+    """
+
+    __slots__ = (
+        "_admission",
+        "_applicant",
+        "_credential",
+        "_device_id",
+        "_done",
+        "_judged",
+        "_standing",
+        "_step",
+    )
+
+    def __init__(self, admission: Admission, applicant: Applicant, done: Done) -> None:
+        self._admission = admission
+        self._applicant = applicant
+        self._done = done
+        # Known from _judge on.
+        self._credential: Credential | None = None
+        self._step: Callable[[Any], None]
+
+    def begin(self) -> None:
+        """Ask the registry what is known of the applicant."""
+        self._ask(self._looked_up, _question(self._applicant.presented))
+
+    def judge_again(self) -> None:
+        """Another handshake of this device has just ended: what was known of it may have changed."""
+        assert self._credential is not None
+        token_id = self._applicant.presented.token_id
+        self._ask(self._judge, Question(self._credential.thumbprint, None, token_id, time.time()))
+
+    def _ask(self, step: Callable[[Any], None], question: Question) -> None:
+        self._step = step
         try:
-            standing = await self._registry.admission(_question(presented))
-            credential = presented.credential
-            if credential is None and standing.credential is not None:
-                credential = decode_ccs(self._crypto, standing.credential)
-            if credential is None:
-                machine.refuse("nobody here has this credential")
-                return Outcome("unknown_credential", machine.frames_to_send(0.0), None)
-            return await self._one_at_a_time(applicant, credential, standing)
-        except Error as error:
+            self._admission.registry.begin_admission(question, self._hear)
+        except Exception as error:
+            self._fail(error)
+
+    def _hear(self, value: Any, error: Exception | None) -> None:
+        """What the registry or a worker has found out, or why it could not."""
+        try:
+            if error is not None:
+                raise error
+            self._step(value)
+        except Exception as failure:
+            self._fail(failure)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, Error):
             # The database could not do its work. Nothing was promised; the device tries again.
             _LOG.error("a handshake could not be finished", reason=error.detail)
-            return Outcome("failed", [], None)
+            self._end(Outcome("failed", [], None))
+        else:
+            self._end(None, error)
 
-    async def _one_at_a_time(
-        self, applicant: Applicant, credential: Credential, standing: Standing
-    ) -> Outcome:
-        thumbprint = credential.thumbprint
-        lock, waiting = self._locks.get(thumbprint, (asyncio.Lock(), 0))
-        self._locks[thumbprint] = (lock, waiting + 1)
-        try:
-            async with lock:
-                if waiting:
-                    standing = await self._registry.admission(
-                        Question(thumbprint, None, applicant.presented.token_id, time.time())
-                    )
-                return await self._judge(applicant, credential, standing)
-        finally:
-            lock, waiting = self._locks[thumbprint]
-            if waiting == 1:
-                del self._locks[thumbprint]
-            else:
-                self._locks[thumbprint] = (lock, waiting - 1)
+    def _end(self, outcome: Outcome | None, error: Exception | None = None) -> None:
+        self._done(outcome, error)
+        if self._credential is not None:
+            self._admission.end_turn(self._credential.thumbprint)
 
-    async def _judge(self, applicant: Applicant, credential: Credential, standing: Standing) -> Outcome:
-        machine, token, token_id = applicant.machine, applicant.token, applicant.presented.token_id
+    def _looked_up(self, standing: Standing) -> None:
+        credential = self._applicant.presented.credential
+        if credential is None and standing.credential is not None:
+            credential = decode_ccs(self._admission.crypto, standing.credential)
+        if credential is None:
+            machine = self._applicant.machine
+            machine.refuse("nobody here has this credential")
+            self._end(Outcome("unknown_credential", machine.frames_to_send(0.0), None))
+            return
+        self._credential = credential
+        if self._admission.take_turn(credential.thumbprint, self):
+            self._judge(standing)
+
+    def _judge(self, standing: Standing) -> None:
+        applicant, token, admission = self._applicant, self._applicant.token, self._admission
+        token_id = applicant.presented.token_id
         if token is None or token.token_id != token_id:
-            token = None if token_id is None else self._registry.tokens.find(token_id)
-        device_id = standing.device_id or applicant.random(topics.DEVICE_ID_LENGTH)
-        judged = await self._workers.run(
-            lambda: self._verify(machine, credential, token, standing, device_id)
-        )
-        if judged is None:
-            return Outcome("failed", machine.frames_to_send(0.0), None)
-        verdict, claim = judged.verdict, judged.claim
-        name = credential.thumbprint[:4].hex()
-        if judged.established is None:
-            result = "refused"
-            if verdict.status == policy.STATUS_WAITING:
-                result = "waiting"
-                await self._registry.ask(Ask(credential, device_id, claim.devinfo, time.time()))
-            _LOG.info("device not admitted", device=name, result=result, reason=verdict.reason)
-            return Outcome(result, judged.frames, claim.digest)
-        outcome = await self._registry.pend(
-            self._pending(judged, judged.established, credential, device_id, applicant.born)
-        )
-        if not isinstance(outcome, Pended):
-            _LOG.info("device not admitted", device=name, result="overtaken", reason=outcome.reason)
-            return Outcome("overtaken", [], None)
-        self._granted(device_id)
-        _LOG.debug("device admitted", device=name, reason=verdict.reason)
-        return Outcome("granted", judged.frames, claim.digest)
+            token = None if token_id is None else admission.registry.tokens.find(token_id)
+        self._device_id = standing.device_id or applicant.random(topics.DEVICE_ID_LENGTH)
+        self._step = self._verified
+        admission.workers.submit(lambda: self._verify(token, standing), self._hear)
 
-    def _verify(
-        self,
-        machine: Responder,
-        credential: Credential,
-        token: Token | None,
-        standing: Standing,
-        device_id: bytes,
-    ) -> _Judged | None:
+    def _verified(self, judged: _Judged | None) -> None:
+        applicant, credential, registry = self._applicant, self._credential, self._admission.registry
+        assert credential is not None
+        if judged is None:
+            self._end(Outcome("failed", applicant.machine.frames_to_send(0.0), None))
+            return
+        self._judged = judged
+        if judged.established is not None:
+            self._step = self._pended
+            registry.begin_pend(self._pending(judged, judged.established, credential), self._hear)
+        elif judged.verdict.status == policy.STATUS_WAITING:
+            self._step = self._turned_away
+            claim = judged.claim
+            registry.begin_ask(Ask(credential, self._device_id, claim.devinfo, time.time()), self._hear)
+        else:
+            self._turned_away(None)
+
+    def _turned_away(self, _: None) -> None:
+        judged = self._judged
+        result = "waiting" if judged.verdict.status == policy.STATUS_WAITING else "refused"
+        _LOG.info("device not admitted", device=self._name(), result=result, reason=judged.verdict.reason)
+        self._end(Outcome(result, judged.frames, judged.claim.digest))
+
+    def _pended(self, outcome: Pended | Refusal) -> None:
+        judged = self._judged
+        if not isinstance(outcome, Pended):
+            _LOG.info("device not admitted", device=self._name(), result="overtaken", reason=outcome.reason)
+            self._end(Outcome("overtaken", [], None))
+            return
+        self._admission.granted(self._device_id)
+        _LOG.debug("device admitted", device=self._name(), reason=judged.verdict.reason)
+        self._end(Outcome("granted", judged.frames, judged.claim.digest))
+
+    def _name(self) -> str:
+        return "" if self._credential is None else self._credential.thumbprint[:4].hex()
+
+    def _verify(self, token: Token | None, standing: Standing) -> _Judged | None:
         """In a worker. None when the signature is wrong: the machine has the error message."""
-        machine.accept(credential, token)
+        machine, config = self._applicant.machine, self._admission.config
+        assert self._credential is not None
+        machine.accept(self._credential, token)
         claim = machine.next_event()
         if not isinstance(claim, events.Authenticated):
             return None
         verdict = policy.admit(
-            self._config.policy,
+            config.policy,
             state=standing.state,
             token=standing.token,
             token_valid=claim.token_valid,
-            source=None if self._config.policy.entropy == "any" else _source(claim.devinfo),
+            source=None if config.policy.entropy == "any" else _source(claim.devinfo),
         )
         if verdict.status is not None:
-            machine.deny(verdict.status, self._config.policy.retry_seconds)
+            machine.deny(verdict.status, config.policy.retry_seconds)
             return _Judged(verdict, claim, None, machine.frames_to_send(0.0))
-        machine.grant(device_id, standing.epoch)
+        machine.grant(self._device_id, standing.epoch)
         established = machine.next_event()
         if not isinstance(established, events.Established):
             return None
@@ -182,16 +263,18 @@ class Admission:
         judged: _Judged,
         established: "events.Established",
         credential: Credential,
-        device_id: bytes,
-        born: int,
     ) -> Pending:
         claim = judged.claim
         key = hub_session.pending_key(
-            claim.attempt, born, established.suite, established.epoch, established.keys.traffic_secret
+            claim.attempt,
+            self._applicant.born,
+            established.suite,
+            established.epoch,
+            established.keys.traffic_secret,
         )
         return Pending(
             credential=credential,
-            device_id=device_id,
+            device_id=self._device_id,
             key=key,
             root_key=established.keys.root_key,
             have=claim.have,

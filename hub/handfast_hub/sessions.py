@@ -9,7 +9,7 @@ acknowledged when its work is done, so a hub that died gets it again.
 import asyncio
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import structlog
 from prometheus_client import Counter
@@ -21,7 +21,7 @@ from handfast.core.errors import DecodeError, Error, LinkError, PeerError
 from handfast.core.responder import Responder
 from handfast.core.suites import SHA_256
 from handfast.ports import Clock, Crypto
-from handfast_hub.admission import Admission, Applicant
+from handfast_hub.admission import Admission, Applicant, Outcome
 from handfast_hub.answers import Answers
 from handfast_hub.config import HubConfig
 from handfast_hub.limits import EarlyDrop, Memory, TokenBucket
@@ -112,8 +112,9 @@ class Sessions:
         self._making = 0
         self._open: dict[bytes, Session] = {}
         self._answers = Answers(config.limits.session_seconds)
-        # message_3 that is being decided about, by C_R.
-        self._deciding: dict[bytes, asyncio.Task[None]] = {}
+        # How many message_3 are being decided about.
+        self._deciding = 0
+        self._none_deciding = asyncio.Event()
         self._closed = False
 
     @property
@@ -171,7 +172,8 @@ class Sessions:
             # A worker takes jobs in order: what it does for us comes after what it does for them.
             await self._workers.run(lambda: None)
         while self._deciding:
-            await asyncio.gather(*self._deciding.values(), return_exceptions=True)
+            self._none_deciding.clear()
+            await self._none_deciding.wait()
 
     # message_1 --------------------------------------------------------------------------------
 
@@ -282,30 +284,34 @@ class Sessions:
         if not isinstance(presented, events.CredentialPresented):
             return False
         session.busy = True
-        self._deciding[frame.c_x] = asyncio.create_task(self._decide(session, presented, acknowledge))
+        self._deciding += 1
+        applicant = Applicant(session.machine, presented, session.born, session.random, session.token)
+        self._admission.decide(applicant, partial(self._decided, session, acknowledge))
         return True
 
-    async def _decide(
+    def _decided(
         self,
         session: Session,
-        presented: "events.CredentialPresented",
         acknowledge: Callable[[], None],
+        outcome: Outcome | None,
+        error: Exception | None,
     ) -> None:
         try:
-            await self._answer_3(session, presented)
-        except Exception as error:
-            self._failed(error)
+            if outcome is not None:
+                self._answer_3(session, outcome)
+            else:
+                self._end(session, "failed")
+                if error is not None:
+                    raise error
+        except Exception as failure:
+            self._failed(failure)
         finally:
-            del self._deciding[session.machine.c_r]
+            self._deciding -= 1
+            if not self._deciding:
+                self._none_deciding.set()
             acknowledge()
 
-    async def _answer_3(self, session: Session, presented: "events.CredentialPresented") -> None:
-        applicant = Applicant(session.machine, presented, session.born, session.random, session.token)
-        try:
-            outcome = await self._admission.decide(applicant)
-        except BaseException:
-            self._end(session, "failed")
-            raise
+    def _answer_3(self, session: Session, outcome: Outcome) -> None:
         if outcome.digest is not None and outcome.frames:
             now = self._clock.now()
             self._answers.keep(session.machine.c_r, session.reply, outcome.digest, outcome.frames[0], now)

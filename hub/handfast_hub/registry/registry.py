@@ -176,13 +176,35 @@ class Registry:
         """What is known of a device that wants to join."""
         return await self._group.submit(_ADMISSION, question)
 
+    def begin_admission(
+        self, question: Question, done: Callable[[Standing | None, Exception | None], None]
+    ) -> None:
+        """`admission` that calls `done(standing, None)` or `done(None, error)`, which must not raise."""
+        self._group.begin(_ADMISSION, question, done)
+
     async def ask(self, ask: Ask) -> None:
         """Let a device wait for an operator, who finds it in `handfast-hub devices`."""
         await self._group.submit(self._ask, ask)
 
+    def begin_ask(self, ask: Ask, done: Callable[[None, Exception | None], None]) -> None:
+        """`ask` that calls `done(None, None)` or `done(None, error)`, which must not raise."""
+        self._group.begin(self._ask, ask, done)
+
     async def pend(self, pending: Pending) -> Pended | Refusal:
         """Write a granted key before its message_4 leaves."""
-        outcome = await self._group.submit(self._pend, pending)
+        return self._pended(pending, await self._group.submit(self._pend, pending))
+
+    def begin_pend(
+        self, pending: Pending, done: Callable[[Pended | Refusal | None, Exception | None], None]
+    ) -> None:
+        """`pend` that calls `done(outcome, None)` or `done(None, error)`, which must not raise."""
+
+        def written(outcome: Pended | Refusal | None, error: Exception | None) -> None:
+            done(outcome if outcome is None else self._pended(pending, outcome), error)
+
+        self._group.begin(self._pend, pending, written)
+
+    def _pended(self, pending: Pending, outcome: Pended | Refusal) -> Pended | Refusal:
         if isinstance(outcome, Pended):
             self._known.add(pending.device_id)
             # Its first record comes within seconds and need not read what was just written.
