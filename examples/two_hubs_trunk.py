@@ -22,7 +22,7 @@ from pathlib import Path
 from handfast.core.errors import LinkTimeout, LocalError
 from handfast_hub.config import load_config
 from handfast_hub.hub import Hub
-from handfast_hub.registry.bridging import Arrival
+from handfast_hub.registry.arriving import Arrival
 from handfast_hub.service import configure_logs
 from handfast_hub.trunk.policy import CLASSES
 

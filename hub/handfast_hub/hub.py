@@ -29,7 +29,7 @@ from handfast_hub.config import HubConfig
 from handfast_hub.fragments import Fragments
 from handfast_hub.listeners import Listeners
 from handfast_hub.randomness import Randomness, open_randomness
-from handfast_hub.registry.bridging import Arrival
+from handfast_hub.registry.arriving import Arrival
 from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.lease import LEASE_SECONDS, LeaseHeld
 from handfast_hub.registry.operator import NewCommand, Operator

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from handfast.core.errors import LocalError
 from handfast.core.hub_session import Ring
 from handfast.core.topics import ALARM, BULK, TELEMETRY
-from handfast_hub.registry.bridging import Asked, Stream, Wanted
+from handfast_hub.registry.arriving import Stream
+from handfast_hub.registry.bridging import Asked, Wanted
 from handfast_hub.registry.engine import open_engine
 from handfast_hub.registry.operator import NewCommand
 from handfast_hub.registry.registry import Registry
@@ -180,7 +181,7 @@ async def test_a_trunk_that_takes_the_place_of_another_gets_nothing_that_was_for
         await device.says(registry, TELEMETRY, b"to the new one too")
 
         async def unsent(name: str) -> list[bytes]:
-            after = await registry.bridging.cursor(Stream(name, NORMAL))
+            after = (await registry.bridging.cursor(Stream(name, NORMAL))).acked
             page = await registry.bridging.outgoing(Wanted(Stream(name, NORMAL), (), after, 9))
             return [reading.data for reading in page.readings]
 

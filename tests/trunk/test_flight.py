@@ -5,7 +5,7 @@ import random
 import pytest
 
 from handfast.core.errors import DecodeError
-from handfast_hub.registry.bridging import Arrival, Stream
+from handfast_hub.registry.arriving import Arrival, Stream
 from handfast_hub.trunk.bridge_messages import ACK, READING, decode_message, encode_message
 from handfast_hub.trunk.flight import LONGEST_PAUSE, PACKET_THRESHOLD, WINDOW, WINDOW_BYTES, Ack, Flight
 from handfast_hub.trunk.gathering import HELD, Gathering

@@ -11,8 +11,9 @@ from handfast_cpython import Crypto
 from handfast_cpython.swarm import Swarm
 from handfast_hub.config import HubConfig
 from handfast_hub.memory_hub import MemoryHub
+from handfast_hub.registry.arriving import Arrival, Stream
 from handfast_hub.registry.backup import backup, restore
-from handfast_hub.registry.bridging import Arrival, Sent, Stream
+from handfast_hub.registry.bridging import Sent
 
 
 @pytest.fixture

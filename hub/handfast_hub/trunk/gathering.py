@@ -5,7 +5,7 @@ held here, within bounds, until the gap is filled. What is held is in memory alo
 acknowledged as committed, only as held.
 """
 
-from handfast_hub.registry.bridging import Arrival
+from handfast_hub.registry.arriving import Arrival
 
 # What is held behind gaps: readings, and bytes of them; more is dropped, and comes again.
 HELD = 1024

@@ -8,9 +8,9 @@ it by; it says up to where it has it. Only when all of that is acknowledged the 
 import asyncio
 from collections.abc import Sequence
 
-from handfast_hub.registry.bridging import Sent, Stream
+from handfast_hub.registry.arriving import Stream
+from handfast_hub.registry.bridging import Page, Sent
 from handfast_hub.registry.lives import Life, life_at
-from handfast_hub.registry.operator import Reading
 from handfast_hub.trunk.flight import Ack, Flight
 
 
@@ -24,6 +24,8 @@ class Outgoing:
         self.flight = Flight(sent.acked)
         self.moved = False
         self.wake = asyncio.Event()
+        # After what was sent there is nothing of this class up to that number.
+        self._looked = (sent.acked, sent.acked)
         self._began = sent.began
         self._lives = lives
         self._place = life_at(lives, sent.acked)
@@ -39,10 +41,22 @@ class Outgoing:
         # A hub that was restored may have said that it stands before our beginning.
         return min(max(self._began, self._lives[self._place].after), self.flight.sent)
 
-    def of_this_life(self, page: list[Reading]) -> list[Reading]:
-        """Those of a page of readings that belong to the life whose turn it is."""
+    @property
+    def after(self) -> int:
+        """Where to look on for what is to be sent: a class that is rare must not read all the others again
+        and again."""
+        sent, looked = self._looked
+        return looked if sent == self.flight.sent else self.flight.sent
+
+    def looked(self, newest: int) -> None:
+        """There is nothing more of this class up to `newest`."""
+        self._looked = (self.flight.sent, max(newest, self.flight.sent))
+
+    def of_this_life(self, page: Page) -> Page:
+        """What of a page of readings belongs to the life whose turn it is."""
         end = self._end()
-        return [reading for reading in page if reading.number <= end]
+        found = [reading for reading in page.readings if reading.number <= end]
+        return Page(found, min(page.newest, end))
 
     def go_on(self) -> bool:
         """There are no more readings of this life: whether the turn of the next one has come now."""

@@ -23,7 +23,7 @@ from handfast.ports import Crypto
 from handfast_hub.config import HubConfig
 from handfast_hub.feeds.feeds import Feeds
 from handfast_hub.limits import TokenBucket
-from handfast_hub.registry.bridging import Arrival
+from handfast_hub.registry.arriving import Arrival
 from handfast_hub.registry.engine import RegistryError
 from handfast_hub.registry.operator import CommandInfo
 from handfast_hub.registry.registry import Registry

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection, Engine
 from handfast_hub.registry.engine import RegistryError
 
 # The newest step in `versions`; a test compares.
-HEAD = "0005"
+HEAD = "0006"
 
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
 
