@@ -61,9 +61,12 @@ class Board:
             self._entropy = Entropy(self.crypto, self.keystore, source, unique_id=unique_id())
         return self._entropy
 
-    def enrolled(self) -> None:
-        """Called when an enrolment has ended, well or not: lets go of what it had loaded."""
-        for phase in (phases.KEM, phases.SIGNATURE, phases.POLYNOMIALS, phases.ENROLMENT):
+    def passed(self, step: str) -> None:
+        """Called when a step of an enrolment is over: lets go of what it had loaded."""
+        if step == "drawn":
+            # What it would lose is stored: the state, the count of alarms and of bytes.
+            self._entropy = None
+        for phase in phases.OF_STEP[step]:
             phases.end(phase)
 
     async def close(self) -> None:

@@ -17,6 +17,13 @@ KEM = "kem"
 SIGNATURE = "signature"
 POLYNOMIALS = "polynomials"
 ENROLMENT = "enrolment"
+SOURCE = "source"
+HEALTH = "health"
+# What is over when a step of Host.passed is.
+OF_STEP = {
+    "drawn": (SOURCE, HEALTH),
+    "enrolled": (KEM, SIGNATURE, POLYNOMIALS, ENROLMENT),
+}
 
 # Which modules belong to a phase and to nothing else; the first one is loaded whenever the phase is.
 _PHASES = {
@@ -24,6 +31,8 @@ _PHASES = {
     SIGNATURE: (_BOARD, ("mldsa", "mldsa_sampling", "mldsa_rounding")),
     # What KEM and signatures share, with the memory that they compute in.
     POLYNOMIALS: (_BOARD, ("scratch", "xof", "coefficients")),
+    SOURCE: (_BOARD, ("entropy", "qrng", "qrng_serial", "qrng_system", "qrng_second")),
+    HEALTH: (_CORE, ("entropy", "health_tests")),
     ENROLMENT: (
         _CORE,
         ("initiator", "messages", "ead", "offer", "methods", "states", "events", "resend", "sealed_messages"),

@@ -254,9 +254,9 @@ class Device:
             # In one expression: nothing of it is left when the board lets go.
             result = await (self._enrolment().once() if once else self._enrolment().run())
         finally:
-            enrolled = getattr(self._host, "enrolled", None)
-            if enrolled is not None:
-                enrolled()
+            passed = getattr(self._host, "passed", None)
+            if passed is not None:
+                passed("enrolled")
         if result is not None:
             self._adopt(result)
 

@@ -10,6 +10,7 @@ from handfast.core.constants import (
     STATUS_WAITING,
 )
 from handfast.core.credentials import kid_in
+from handfast.core.drawn import Drawn, lengths
 from handfast.core.errors import (
     LinkError,
     PeerError,
@@ -19,7 +20,7 @@ from handfast.core.errors import (
 )
 from handfast.core.frames import Reassembly, fragment
 from handfast.core.initiator import DRAWS, Initiator
-from handfast.core.suites import SHA_256
+from handfast.core.suites import SHA_256, suite
 from handfast.inbox import Inbox
 
 TYPE_CHECKING = False
@@ -110,29 +111,34 @@ class Enrolment:
         """One handshake: Established, Refused or Failed. LinkError, EntropyError."""
         host = self._host
         await host.entropy.prepare(DRAWS + 1)
-        random = host.entropy.random
-        endpoint = topics.onboarding(self._pin.hub_id[:8], random(topics.CHAN_LENGTH))
+        endpoint = topics.onboarding(self._pin.hub_id[:8], host.entropy.random(topics.CHAN_LENGTH))
+        devinfo = self._devinfo()
+        drawn = Drawn(host.entropy.random, lengths(suite(self._selected)))
+        self._passed("drawn")
         machine = Initiator(
             host.crypto,
-            random,
+            drawn.random,
             self._identity,
             self._pin.hub_id,
             self._pin.credential,
             self._settings.suites,
             self._selected,
             self._pin.token,
-            self._devinfo(),
+            devinfo,
             self._held,
             self._by_kid,
         )
         self.attempts += 1
-        await self._link.connect(endpoint)
-        inbox = Inbox(self._link, host.clock)
         try:
-            machine.start(host.clock.now())
-            return await self._drive(machine, inbox)
+            await self._link.connect(endpoint)
+            inbox = Inbox(self._link, host.clock)
+            try:
+                machine.start(host.clock.now())
+                return await self._drive(machine, inbox)
+            finally:
+                inbox.close()
         finally:
-            inbox.close()
+            drawn.wipe()
 
     async def _drive(self, machine: Initiator, inbox: Inbox) -> object:
         clock = self._host.clock
@@ -198,6 +204,11 @@ class Enrolment:
                     self._selected = number
                     break
         return before != (self._selected, self._by_kid)
+
+    def _passed(self, step: str) -> None:
+        passed = getattr(self._host, "passed", None)
+        if passed is not None:
+            passed(step)
 
     def _devinfo(self) -> bytes:
         info: "dict[int, object]" = {DEVINFO_ENTROPY: self._host.entropy.report()}

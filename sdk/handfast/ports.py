@@ -164,8 +164,9 @@ class Link(Protocol):
 class Host(Protocol):
     """The bundle of ports that a Device takes.
 
-    It may have a method `enrolled()`, called when an enrolment has ended, well or not: a board lets go of
-    what it had loaded for it.
+    It may have a method `passed(step)`: a board lets go of what it had loaded for that step. The steps are
+    "drawn", the random bytes of an enrolment were drawn and `entropy` rests until the next one asks for it,
+    and "enrolled", an enrolment has ended, well or not.
     """
 
     @property

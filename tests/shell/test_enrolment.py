@@ -235,21 +235,21 @@ async def test_a_source_in_alarm_makes_no_key_and_sends_nothing() -> None:
     await device.close()
 
 
-async def test_a_host_hears_that_an_enrolment_has_ended_well_or_not() -> None:
+async def test_a_host_hears_that_all_was_drawn_and_that_an_enrolment_has_ended_well_or_not() -> None:
     world = World()
     await world.start()
     device = await world.device()
-    entropy, ends = device._host.entropy, []
-    device._host.enrolled = lambda: ends.append(device.state)
+    entropy, steps = device._host.entropy, []
+    device._host.passed = steps.append
 
     async def alarm(draws: int) -> None:
         raise EntropyError("the source repeats itself")
 
     healthy, entropy.prepare = entropy.prepare, alarm
     await world.failure(device)
-    assert len(ends) == 1
+    assert steps == ["enrolled"]
     entropy.prepare = healthy
     await world.onboard(device)
-    assert len(ends) == 2
+    assert steps == ["enrolled", "drawn", "enrolled"]
     await device.close()
-    assert len(ends) == 2
+    assert steps == ["enrolled", "drawn", "enrolled"]
