@@ -9,7 +9,8 @@ from wire import serve
 
 from handfast import Device, EntropyError, LocalError, RefusedError
 from handfast.core.codes import decode_token, encode_token
-from handfast.identity import IDENTITY, create
+from handfast.entries import IDENTITY
+from handfast.identity import create
 from handfast.testing import MemoryHost
 from handfast_cpython import Host
 from handfast_cpython.clock import Clock

@@ -22,7 +22,7 @@ from handfast.core.suites import (
     SIGNATURES,
     SUITES,
 )
-from handfast_micropython import aes_ccm, phases
+from handfast_micropython import phases
 from handfast_micropython.buffers import equal, xor_into
 from handfast_micropython.keccak import shake256
 from handfast_micropython.kmac import kmac256, xor_kmac256
@@ -110,6 +110,8 @@ class Crypto:
             from handfast_micropython import aes_gcm
 
             return aes_gcm.seal(key, nonce, aad, plaintext)
+        from handfast_micropython import aes_ccm
+
         return aes_ccm.seal(key, nonce, aad, plaintext, tag_length)
 
     def seal_in_place(self, algorithm: int, key: bytes, nonce: bytes, aad: bytes, text: memoryview) -> None:
@@ -118,6 +120,8 @@ class Crypto:
         if algorithm == A256GCM:
             text[:] = self.seal(algorithm, key, nonce, aad, bytes(text[:-tag_length]))
         else:
+            from handfast_micropython import aes_ccm
+
             aes_ccm.seal_in_place(key, nonce, aad, text, tag_length)
 
     def open(self, algorithm: int, key: bytes, nonce: bytes, aad: bytes, ciphertext: bytes) -> bytes:
@@ -127,6 +131,8 @@ class Crypto:
             from handfast_micropython import aes_gcm
 
             return aes_gcm.open_(key, nonce, aad, ciphertext)
+        from handfast_micropython import aes_ccm
+
         return aes_ccm.open_(key, nonce, aad, ciphertext, tag_length)
 
     def kem_public_key(self, kem: str, seed: bytes) -> bytes:
@@ -206,6 +212,7 @@ def _kem(kem: str) -> "tuple[Kem, MlKem | XWing]":
 
 def _signature(algorithm: int) -> "tuple[Signature, MlDsa]":
     phases.end(phases.KEM)
+    phases.end(phases.MESSAGES)
     from handfast_micropython.mldsa import ML_DSA
 
     part = ML_DSA.get(algorithm)

@@ -12,9 +12,8 @@ import gc
 
 from handfast.core.errors import EntropyError, Error, KeystoreError, LinkError, LocalError
 from handfast.device import Device
-from handfast.identity import IDENTITY
+from handfast.entries import IDENTITY
 from handfast.settings import Settings
-from handfast_micropython import configuration
 from handfast_micropython.board import PATH, Board
 from handfast_micropython.keystore import Keystore
 from handfast_micropython.mqtt import MqttLink
@@ -22,6 +21,7 @@ from handfast_micropython.mqtt import MqttLink
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Any
 
     from handfast.ports import Host, Link
 
@@ -48,7 +48,7 @@ async def set_up(
 
 def link(keystore: Keystore, say: "Callable[[str], None]" = print) -> MqttLink:
     """The link to the broker of the configuration; it joins the stored Wi-Fi first."""
-    values = configuration.load(keystore)
+    values = _configured(keystore)
 
     async def join() -> None:
         # A board on a serial line or a cable has no room for it.
@@ -89,17 +89,16 @@ async def run(
     board was never set up.
     """
     if board is None:
-        values = configuration.load(Keystore(path))
+        values = _configured(Keystore(path))
         board = Board(path, qrng=str(values["qrng"]))
     if board.keystore.load(IDENTITY) is None:
         raise LocalError("this board has no key yet; call handfast_micropython.main.set_up once more")
-    period = float(str(configuration.load(board.keystore)["period"]))
+    period = float(str(_configured(board.keystore)["period"]))
     pause = FIRST_PAUSE
     while True:
         began = board.clock.now()
         try:
-            chosen = configuration.settings(board.keystore)
-            await stay(board, link(board.keystore, say), chosen, period, read, handle, say)
+            await stay(board, link(board.keystore, say), _settings(board.keystore), period, read, handle, say)
         except EntropyError as error:
             say("the quantum source: " + error.detail)
             # Nobody is there to look after it; the count of alarms goes to the hub.
@@ -113,6 +112,19 @@ async def run(
             pause = FIRST_PAUSE
         await board.clock.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _configured(keystore: Keystore) -> "dict[str, Any]":
+    # In functions that end: the module is forgotten with the identity, once the device is made of both.
+    from handfast_micropython import configuration
+
+    return configuration.load(keystore)
+
+
+def _settings(keystore: Keystore) -> Settings:
+    from handfast_micropython import configuration
+
+    return configuration.settings(keystore)
 
 
 async def stay(

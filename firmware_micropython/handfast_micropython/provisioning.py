@@ -8,6 +8,7 @@ Nothing of the device itself is imported here: a key is made in less memory than
 
 import asyncio
 
+import handfast.entries as entries
 import handfast.identity as identity
 from handfast.core.codes import decode_hub_code, decode_token, encode_claim_code
 from handfast.core.errors import Error, LocalError
@@ -41,7 +42,7 @@ async def bring_up(wishes: "dict[str, Any]", path: str = PATH) -> "dict[str, obj
     keystore = Keystore(path)
     if wishes.get("reset"):
         identity.reset(keystore)
-    made = keystore.load(identity.IDENTITY) is None
+    made = keystore.load(entries.IDENTITY) is None
     values: "dict[str, Any]" = wishes.get("configuration") or {}
     if made and not wishes.get("hub"):
         raise LocalError("a new board needs the code of its hub")
@@ -63,7 +64,7 @@ async def bring_up(wishes: "dict[str, Any]", path: str = PATH) -> "dict[str, obj
             "thumbprint": thumbprint,
             "claim_code": encode_claim_code(board.crypto, thumbprint),
             "hub": identity.load_pin(board.crypto, keystore).hub_id,
-            "onboard": keystore.load(identity.SESSION) is not None,
+            "onboard": keystore.load(entries.SESSION) is not None,
         }
     finally:
         await board.close()
@@ -73,7 +74,7 @@ async def create(
     board: Board, hub_code: str, token: "str | None", name: str, values: "dict[str, object]"
 ) -> str:
     """What `main.set_up` does."""
-    if board.keystore.load(identity.IDENTITY) is not None:
+    if board.keystore.load(entries.IDENTITY) is not None:
         raise LocalError("this board is set up already; reset it first to make another device of it")
     configuration.save(board.keystore, values)
     signature = configuration.settings(board.keystore).signature
@@ -86,6 +87,6 @@ def _same_hub(board: Board, hub_code: str, token: "str | None") -> None:
     pin = identity.load_pin(board.crypto, board.keystore)
     if pin.hub_id != decode_hub_code(board.crypto, hub_code):
         raise LocalError("this board is a device of another hub; reset it to make a new device of it")
-    if token is not None and board.keystore.load(identity.SESSION) is None:
+    if token is not None and board.keystore.load(entries.SESSION) is None:
         pin = identity.Pin(pin.hub_id, decode_token(board.crypto, token), pin.credential)
         identity.save_pin(board.keystore, pin)

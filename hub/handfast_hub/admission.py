@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import structlog
 
 from handfast.core import cbor, events, hub_session, topics
-from handfast.core.codes import Token
 from handfast.core.constants import DEVINFO_ENTROPY
 from handfast.core.credentials import Credential, decode_ccs, kid_in
 from handfast.core.errors import Error
 from handfast.core.responder import Responder
+from handfast.core.token import Token
 from handfast.ports import Crypto
 from handfast_hub import policy
 from handfast_hub.config import HubConfig

@@ -18,7 +18,7 @@ from typing import Self
 import structlog
 
 from handfast.core import topics
-from handfast.core.codes import b32encode
+from handfast.core.base32 import b32encode
 from handfast.core.constants import KID_LENGTH
 from handfast.core.errors import Error, LinkTimeout, LocalError, PeerError
 from handfast.core.plaintexts import Response

@@ -15,11 +15,11 @@ import structlog
 from prometheus_client import Counter
 
 from handfast.core import events, messages, states
-from handfast.core.codes import Token
 from handfast.core.constants import GATE_BY_TOKEN, MAX_MESSAGE_1, MAX_MESSAGE_3
 from handfast.core.errors import DecodeError, Error, LinkError, PeerError
 from handfast.core.responder import Responder
 from handfast.core.suites import SHA_256
+from handfast.core.token import Token
 from handfast.ports import Clock, Crypto
 from handfast_hub.admission import Admission, Applicant, Outcome
 from handfast_hub.answers import Answers

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from handfast.core.codes import b32encode
+from handfast.core.base32 import b32encode
 from handfast.core.credentials import Identity
 from handfast.core.errors import LinkClosed, LocalError
 from handfast.ports import Crypto

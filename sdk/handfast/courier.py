@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from handfast.core import device_session
+    from handfast.core import session_events
     from handfast.core.device_session import DeviceSession
     from handfast.ports import Clock, Link
 
@@ -33,7 +33,7 @@ class Courier:
     ) -> None:
         self.session: "DeviceSession | None" = None
         # Data events for the application, oldest first.
-        self.received: "list[device_session.Data]" = []
+        self.received: "list[session_events.Data]" = []
         # Records of the hub that were good, since this courier was made.
         self.opened = 0
         # Something waits to be carried.
@@ -136,14 +136,14 @@ class Courier:
     def _settle(self, session: "DeviceSession") -> None:
         """Answer every event of the session; storing comes first, and nothing is sent before it."""
         # Not at the top: a board that enrols has no room for it before there is a session.
-        from handfast.core import device_session
+        from handfast.core import session_events
 
         event = session.next_event()
         while event is not None:
-            if isinstance(event, device_session.Store):
+            if isinstance(event, session_events.Store):
                 self._save(event.state)
                 session.stored(event.state)
-            elif not isinstance(event, device_session.Data):
+            elif not isinstance(event, session_events.Data):
                 self._hear(event)
             elif len(self.received) < self._limit:
                 self.received.append(event)
@@ -151,7 +151,7 @@ class Courier:
                 self._turn_away(session, event)
             event = session.next_event()
 
-    def _turn_away(self, session: "DeviceSession", data: "device_session.Data") -> None:
+    def _turn_away(self, session: "DeviceSession", data: "session_events.Data") -> None:
         """The application is slow. A command is taken once, so the hub has to hear that it is not done."""
         from handfast.core.plaintexts import STATUS_BUSY
 

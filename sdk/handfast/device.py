@@ -12,12 +12,12 @@ not lose is in the keystore before anything that depends on it leaves the device
 
 import asyncio
 
-import handfast.identity as identity
 from handfast.core import topics
-from handfast.core.codes import encode_claim_code
 from handfast.core.constants import KID_LENGTH
 from handfast.core.errors import DecodeError, EntropyError, KeystoreError, LinkError, LocalError, RefusedError
 from handfast.courier import Courier
+from handfast.entries import REFUSED as REFUSED_ENTRY
+from handfast.entries import SESSION
 from handfast.settings import Settings
 
 TYPE_CHECKING = False
@@ -50,10 +50,11 @@ class Device:
         self._link = link
         self._settings = settings or Settings()
         # Public keys have two kilobytes each: they are loaded again for an enrolment, and forgotten after it.
-        self._thumbprint = bytes(identity.load(host.crypto, host.keystore).credential.thumbprint)
-        pin = identity.load_pin(host.crypto, host.keystore)
-        self._hub_id = pin.hub_id
-        self._has_token = pin.token is not None
+        import handfast.identity as identity
+
+        self._thumbprint, self._hub_id, self._has_token = identity.names(host)
+        del identity
+        self._passed("identity")
         self._state = FACTORY
         self._courier = Courier(host.clock, link, self._settings.queue, self._save, self._hear, self._notify)
         self._end: "Exception | None" = None
@@ -72,6 +73,8 @@ class Device:
     @property
     def claim_code(self) -> str:
         """What an operator approves this device by; no secret."""
+        from handfast.core.codes import encode_claim_code
+
         return encode_claim_code(self._host.crypto, self._thumbprint)
 
     @property
@@ -92,7 +95,7 @@ class Device:
         """What the keystore holds of the last enrolment, to look at; None when there is none."""
         from handfast.core.stored_session import decode_stored
 
-        stored = self._host.keystore.load(identity.SESSION)
+        stored = self._host.keystore.load(SESSION)
         return None if stored is None else decode_stored(stored)
 
     async def onboard(self, retry: bool = False) -> None:
@@ -108,12 +111,14 @@ class Device:
             raise LocalError("this device is onboard already")
         keystore = self._host.keystore
         if retry:
-            keystore.erase(identity.REFUSED)
-        elif keystore.load(identity.REFUSED) is not None:
+            keystore.erase(REFUSED_ENTRY)
+        elif keystore.load(REFUSED_ENTRY) is not None:
             self._state = REFUSED
             raise RefusedError("the hub refused this device before; ask it again with retry")
         self._end = None
         resumed = self._resume(retry)
+        if resumed:
+            self._passed("identity")
         self._task = asyncio.create_task(self._run(not resumed))
         try:
             while not (resumed or self._state == ACTIVE or self._end is not None or self._closed):
@@ -217,7 +222,7 @@ class Device:
 
     def _resume(self, retry: bool) -> bool:
         """Take up what is stored; False when the device has to enrol."""
-        stored = self._host.keystore.load(identity.SESSION)
+        stored = self._host.keystore.load(SESSION)
         if stored is None:
             # Nor do we hold what could not be stored.
             self._courier.session = None
@@ -240,6 +245,7 @@ class Device:
 
     def _enrolment(self) -> "Enrolment":
         # Loaded when it is needed: a device that has its key enrols no more.
+        import handfast.identity as identity
         from handfast.enrolment import Enrolment
 
         crypto, keystore = self._host.crypto, self._host.keystore
@@ -254,9 +260,7 @@ class Device:
             # In one expression: nothing of it is left when the board lets go.
             result = await (self._enrolment().once() if once else self._enrolment().run())
         finally:
-            passed = getattr(self._host, "passed", None)
-            if passed is not None:
-                passed("enrolled")
+            self._passed("enrolled")
         if result is not None:
             self._adopt(result)
 
@@ -271,44 +275,47 @@ class Device:
         from handfast.core import device_session
 
         # What the hub said before does not hold any more; first, as a power cut may follow.
-        self._host.keystore.erase(identity.REFUSED)
+        self._host.keystore.erase(REFUSED_ENTRY)
         crypto, now = self._host.crypto, self._host.clock.now()
         self._take(
             device_session.enrol(
                 crypto, result.suite, result.device_id, result.attempt, result.epoch, result.keys, now
             )
         )
-        pin = identity.load_pin(crypto, self._host.keystore)
-        identity.save_pin(self._host.keystore, identity.Pin(pin.hub_id, pin.token, result.credential))
-        self._has_token = pin.token is not None
+        from handfast.identity import remember_hub
+
+        self._has_token = remember_hub(self._host, result.credential)
+        self._passed("identity")
 
     def _take(self, session: "DeviceSession") -> None:
         self._courier.take(session)
         self._notify("")
 
     def _save(self, state: bytes) -> None:
-        self._host.keystore.save(identity.SESSION, state)
+        self._host.keystore.save(SESSION, state)
 
     def _hear(self, event: object) -> None:
         """What the session says, after it was stored."""
-        from handfast.core import device_session
+        from handfast.core import session_events
 
-        if isinstance(event, device_session.Confirmed):
+        if isinstance(event, session_events.Confirmed):
             if self._has_token:
-                pin = identity.load_pin(self._host.crypto, self._host.keystore)
                 # From the first record on the hub has consumed it; a stolen device need not hold it.
-                identity.save_pin(self._host.keystore, identity.Pin(pin.hub_id, None, pin.credential))
+                from handfast.identity import forget_token
+
+                forget_token(self._host)
                 self._has_token = False
-        elif isinstance(event, device_session.EnrolAgain):
+                self._passed("identity")
+        elif isinstance(event, session_events.EnrolAgain):
             self._enrol_again = True
             self._courier.stop()
-        elif isinstance(event, device_session.Revoked):
+        elif isinstance(event, session_events.Revoked):
             self._refused(RefusedError("the hub has revoked this device: %s" % event.reason))
             self._courier.stop()
 
     def _refused(self, error: RefusedError) -> None:
         self._end = error
-        self._host.keystore.save(identity.REFUSED, error.detail.encode("utf-8"))
+        self._host.keystore.save(REFUSED_ENTRY, error.detail.encode("utf-8"))
         self._notify("")
 
     async def _stop(self) -> None:
@@ -353,6 +360,12 @@ class Device:
             raise LocalError("this device was closed")
         if self._task is None:
             raise LocalError("onboard this device first")
+
+    def _passed(self, step: str) -> None:
+        """A board lets go of what it had loaded for that step."""
+        passed = getattr(self._host, "passed", None)
+        if passed is not None:
+            passed(step)
 
     def _tell(self, state: str, trouble: str) -> None:
         if self._session is None or self._session.revoked:

@@ -18,19 +18,24 @@ from handfast.core.errors import (
     UnknownCredentialError,
     UnsupportedSuiteError,
 )
-from handfast.core.frames import Reassembly, fragment
 from handfast.core.initiator import DRAWS, Initiator
+from handfast.core.states import WAIT_MESSAGE_4
 from handfast.core.suites import SHA_256, suite
 from handfast.inbox import Inbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from handfast.core.credentials import Credential, Identity
+    from handfast.core.frames import Reassembly
     from handfast.identity import Pin
     from handfast.ports import Host, Link
     from handfast.settings import Settings
+
+# How a fragment begins (docs/protocol.md 2.3); no message of a handshake does.
+_FRAGMENT_HEAD = b"\x85"
 
 
 class Enrolment:
@@ -114,7 +119,6 @@ class Enrolment:
         endpoint = topics.onboarding(self._pin.hub_id[:8], host.entropy.random(topics.CHAN_LENGTH))
         devinfo = self._devinfo()
         drawn = Drawn(host.entropy.random, lengths(suite(self._selected)))
-        self._passed("drawn")
         machine = Initiator(
             host.crypto,
             drawn.random,
@@ -128,12 +132,14 @@ class Enrolment:
             self._held,
             self._by_kid,
         )
+        self._passed("drawn")
         self.attempts += 1
         try:
             await self._link.connect(endpoint)
             inbox = Inbox(self._link, host.clock)
             try:
                 machine.start(host.clock.now())
+                self._passed("message_1")
                 return await self._drive(machine, inbox)
             finally:
                 inbox.close()
@@ -142,7 +148,7 @@ class Enrolment:
 
     async def _drive(self, machine: Initiator, inbox: Inbox) -> object:
         clock = self._host.clock
-        reassembly = Reassembly(self._sha_256)
+        reassembly: "Any" = None
         while True:
             event = machine.next_event()
             if isinstance(event, events.CredentialPresented):
@@ -150,15 +156,17 @@ class Enrolment:
                 continue
             if event is not None:
                 return event
-            for frame in machine.frames_to_send(clock.now()):
-                await self._send(frame)
+            await self._send(machine.frames_to_send(clock.now()))
             item = await inbox.wait(machine.timer())
             # Also when something came: whoever floods the link must not stop a resend or the end.
             machine.handle_timer(clock.now())
             if item is None:
                 continue
             try:
-                payload = reassembly.receive(item[1], clock.now())
+                payload: "Any" = item[1]
+                if payload[:1] == _FRAGMENT_HEAD:
+                    reassembly = reassembly or self._reassembly()
+                    payload = reassembly.receive(payload, clock.now())
                 # Not kept while the machine works: six kilobytes.
                 item = None
                 if payload is not None:
@@ -168,11 +176,27 @@ class Enrolment:
                 self._tell("trying", error.detail)
             payload = None
 
-    async def _send(self, frame: bytes) -> None:
+    async def _send(self, frames: "list[bytes]") -> None:
+        # In a function of its own: while a signature is made nothing of message_1 is left.
+        for frame in frames:
+            await self._send_one(frame)
+
+    async def _send_one(self, frame: bytes) -> None:
         # A sid out of the hash: a resend has the same one, and the hub can join parts of both.
-        limit = self._settings.packet_limit or len(frame)
+        limit = self._settings.packet_limit
+        if not limit or len(frame) <= limit:
+            await self._link.send(None, frame)
+            return
+        from handfast.core.frames import fragment
+
         for payload in fragment(frame, limit, self._sha_256(frame)[:SID_LENGTH], self._sha_256):
             await self._link.send(None, payload)
+
+    def _reassembly(self) -> "Reassembly":
+        # Loaded for a broker that carries small packets alone.
+        from handfast.core.frames import Reassembly
+
+        return Reassembly(self._sha_256)
 
     def _sha_256(self, data: bytes) -> bytes:
         return self._host.crypto.hash(SHA_256, data)
@@ -187,6 +211,8 @@ class Enrolment:
             machine.refuse("the hub that answered is not the one whose code this device has")
         else:
             machine.accept(credential, self._host.clock.now())
+            if machine.state == WAIT_MESSAGE_4:
+                self._passed("message_3")
 
     def _learn(self, error: Exception) -> bool:
         """Whether the next attempt does something differently. A suite is chosen for one attempt only.

@@ -6,25 +6,20 @@ without one would enrol with whoever answers first.
 
 from collections import namedtuple
 
-from handfast.core import codes
 from handfast.core.cbor import decode, encode
 from handfast.core.constants import THUMBPRINT_LENGTH
 from handfast.core.credentials import Identity, decode_ccs, make_ccs
 from handfast.core.errors import DecodeError, KeystoreError, LocalError
+from handfast.entries import HUB, IDENTITY, REFUSED, SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from handfast.core.codes import Token
     from handfast.core.credentials import Credential
+    from handfast.core.token import Token
     from handfast.ports import Crypto, Host, Keystore
 
 # Of what is stored under IDENTITY and HUB.
 VERSION = 1
-
-IDENTITY = "identity"
-HUB = "hub"
-SESSION = "session"
-REFUSED = "refused"
 
 # hub_id: thumbprint of the hub, 32 bytes. token: until the hub has used it. credential: the hub's,
 # once it was seen and verified.
@@ -40,6 +35,9 @@ async def create(host: "Host", signature: int, subject: str, hub_code: str, toke
     """
     if host.keystore.load(IDENTITY) is not None:
         raise LocalError("this keystore holds an identity already; reset it first to make another")
+    # Texts are read once in the life of a device.
+    from handfast.core import codes
+
     pin = Pin(
         codes.decode_hub_code(host.crypto, hub_code),
         None if token is None else codes.decode_token(host.crypto, token),
@@ -112,13 +110,35 @@ def _decode_pin(crypto: "Crypto", stored: bytes) -> Pin:
             bool,
         ]:
             raise DecodeError("a stored token has three entries")
-        token = codes.Token(*stored_token)
+        from handfast.core.token import Token
+
+        token = Token(*stored_token)
     credential: "Credential | None" = None
     if stored_credential is not None:
         if not isinstance(stored_credential, bytes):
             raise DecodeError("a stored credential is a byte string")
         credential = decode_ccs(crypto, _viewed(crypto, stored_credential))
     return Pin(hub_id, token, credential)
+
+
+def names(host: "Host") -> "tuple[bytes, bytes, bool]":
+    """(our thumbprint, hub_id, whether there is a token); errors as `load` and `load_pin`."""
+    thumbprint = bytes(load(host.crypto, host.keystore).credential.thumbprint)
+    pin = load_pin(host.crypto, host.keystore)
+    return thumbprint, pin.hub_id, pin.token is not None
+
+
+def remember_hub(host: "Host", credential: "Credential") -> bool:
+    """Pin what the hub has proved to be its own; gives whether there is a token."""
+    pin = load_pin(host.crypto, host.keystore)
+    save_pin(host.keystore, Pin(pin.hub_id, pin.token, credential))
+    return pin.token is not None
+
+
+def forget_token(host: "Host") -> None:
+    """The hub has consumed it."""
+    pin = load_pin(host.crypto, host.keystore)
+    save_pin(host.keystore, Pin(pin.hub_id, None, pin.credential))
 
 
 def reset(keystore: "Keystore") -> None:

@@ -165,8 +165,9 @@ class Host(Protocol):
     """The bundle of ports that a Device takes.
 
     It may have a method `passed(step)`: a board lets go of what it had loaded for that step. The steps are
-    "drawn", the random bytes of an enrolment were drawn and `entropy` rests until the next one asks for it,
-    and "enrolled", an enrolment has ended, well or not.
+    "identity", it was read who the device is, or something of it was stored;
+    "drawn", the random bytes of an enrolment were drawn and `entropy` rests until the next one asks for it;
+    "message_1", that was made; "message_3", it has signed; and "enrolled", an enrolment has ended, well or not.
     """
 
     @property

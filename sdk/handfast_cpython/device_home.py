@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from handfast import identity
+from handfast import entries, identity
 from handfast.core import codes
 from handfast.core.constants import MAX_PLAINTEXT
 from handfast.core.errors import DecodeError, KeystoreError, LinkTimeout, LocalError
@@ -76,7 +76,7 @@ class DeviceHome:
         wishes.link()
         host = Host(self._path, qrng=wishes.qrng)
         try:
-            if host.keystore.load(identity.IDENTITY) is None:
+            if host.keystore.load(entries.IDENTITY) is None:
                 # Before the identity: with that alone this would be a device that knows no broker.
                 host.keystore.save(SETTINGS, _encode(wishes))
             made = await identity.create(host, settings.signature, name, hub_code, token)
@@ -200,12 +200,12 @@ def _decode(stored: bytes) -> Wishes:
 def _status(keystore: Keystore) -> dict[str, object]:
     crypto = Crypto()
     thumbprint = identity.load(crypto, keystore).credential.thumbprint
-    stored = keystore.load(identity.SESSION)
+    stored = keystore.load(entries.SESSION)
     session = None if stored is None else decode_stored(stored)
     state = "factory"
     if session is not None:
         state = "active" if session.active else "enrolled"
-    if keystore.load(identity.REFUSED) is not None or (session is not None and session.reason is not None):
+    if keystore.load(entries.REFUSED) is not None or (session is not None and session.reason is not None):
         state = "refused"
     return {
         "state": state,
@@ -219,7 +219,7 @@ def _status(keystore: Keystore) -> dict[str, object]:
 
 def _take_token(host: Host, text: str) -> None:
     """Put another token in the place of the one that the hub would not have."""
-    stored = host.keystore.load(identity.SESSION)
+    stored = host.keystore.load(entries.SESSION)
     if stored is not None and decode_stored(stored).reason is None:
         raise LocalError("this device is onboard already and needs no token; leave out --token")
     try:
@@ -230,7 +230,7 @@ def _take_token(host: Host, text: str) -> None:
 
 
 def _need_onboarded(keystore: Keystore) -> None:
-    if keystore.load(identity.SESSION) is None:
+    if keystore.load(entries.SESSION) is None:
         raise LocalError("this device is not onboard yet; run 'handfast onboard' first")
 
 

@@ -20,7 +20,8 @@ import psutil
 from child import Answer, Child, placed, places
 from free_ports import free_port
 
-from handfast.core.codes import b32encode, decode_hub_code, encode_hub_code, encode_token
+from handfast.core.base32 import b32encode
+from handfast.core.codes import decode_hub_code, encode_hub_code, encode_token
 from handfast_cpython.crypto import Crypto
 from handfast_hub.config import HubConfig, load_config
 from handfast_hub.installation import create_hub

@@ -16,12 +16,12 @@ from typing import Any
 from bytecodes import Count
 from device_process import DEVINFO
 
-from handfast.core.codes import Token
 from handfast.core.credentials import Identity, make_ccs
 from handfast.core.ead import gate_key
 from handfast.core.initiator import Initiator
 from handfast.core.responder import Responder
 from handfast.core.suites import ML_DSA_65
+from handfast.core.token import Token
 from handfast_cpython.crypto import Crypto
 
 PARTS = ("message_1", "message_2", "message_3", "message_4")

@@ -15,8 +15,8 @@ def device_that(change: "Callable[[Items], Items]") -> "type[Initiator]":
     """An Initiator whose EAD_3 is change(what it should be)."""
 
     class Device(Initiator):
-        def _ead_3(self, th_3: bytes) -> "Items":
-            return change(super()._ead_3(th_3))
+        def _ead_3(self, th_3: bytes) -> bytes:
+            return messages.encode_ead(change(messages.decode_ead(super()._ead_3(th_3))))
 
     return Device
 

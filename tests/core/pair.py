@@ -5,11 +5,11 @@ has anything to say; `steps` is the same handshake as ten single calls, to stop 
 """
 
 from handfast.core import ead, events, states
-from handfast.core.codes import Token
 from handfast.core.credentials import Identity, make_ccs
 from handfast.core.initiator import Initiator
 from handfast.core.responder import Responder
 from handfast.core.suites import DEFAULT_SUITES, suite
+from handfast.core.token import Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from pair import SHARED_TOKEN, TOKEN, Pair
 from refusal import refused
 
 from handfast.core import cbor, ead, events, messages, root_key, states
-from handfast.core.codes import Token
 from handfast.core.constants import MAX_DEVINFO
 from handfast.core.credentials import Identity
 from handfast.core.errors import AuthenticationError, DecodeError, LocalError, UnexpectedMessageError
 from handfast.core.initiator import Initiator
+from handfast.core.token import Token
 
 ATTEMPT, R_D, R_H = b"a" * 16, b"d" * 32, b"h" * 32
 DEVINFO = (65282, cbor.encode({0: "1.0"}))

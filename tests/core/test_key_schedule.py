@@ -6,7 +6,8 @@ from vector_file import load
 
 from handfast.core.cbor import decode, encode
 from handfast.core.errors import LocalError
-from handfast.core.key_schedule import KeySchedule, context_2, context_3, expand, extract, info
+from handfast.core.kdf import expand, extract, info
+from handfast.core.key_schedule import KeySchedule, context_2, context_3
 from handfast.core.suites import AEADS, HASHES, SHA_256, SHA_384, SHAKE256, SUITES, suite
 
 _PRK = bytes([0x50]) * 64

@@ -9,7 +9,6 @@ from vector_file import Vector, load
 
 from handfast.core import constants, ead, events, messages, root_key
 from handfast.core.cbor import encode_sequence
-from handfast.core.codes import Token
 from handfast.core.cose import enc_structure
 from handfast.core.credentials import Identity, id_cred_by_kid, id_cred_by_value, make_ccs
 from handfast.core.initiator import Initiator
@@ -17,6 +16,7 @@ from handfast.core.key_schedule import KeySchedule, context_2, context_3
 from handfast.core.methods import Signatures
 from handfast.core.responder import Responder
 from handfast.core.suites import suite
+from handfast.core.token import Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from handfast.core.cose import enc_structure, sig_structure
 from handfast.core.credentials import Credential, Identity
 from handfast.core.errors import AuthenticationError, DecodeError
 from handfast.core.identifiers import decode_identifier, encode_identifier
-from handfast.core.key_schedule import KeySchedule, context_2, context_3, info
+from handfast.core.kdf import info
+from handfast.core.key_schedule import KeySchedule, context_2, context_3
 from handfast.core.methods import Signatures
 from handfast.core.suites import SHA_256
 

@@ -6,10 +6,10 @@ from vector_file import Vector, load
 
 from handfast.core import root_key
 from handfast.core.cbor import encode_sequence
-from handfast.core.codes import Token
 from handfast.core.errors import LocalError
 from handfast.core.key_schedule import KeySchedule
 from handfast.core.suites import suite
+from handfast.core.token import Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

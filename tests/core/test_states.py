@@ -246,8 +246,8 @@ def _garbage_for_message_3() -> None:
 
 def _message_3_without_rootc() -> None:
     class Forgetful(Initiator):
-        def _ead_3(self, th_3: bytes) -> "list[object]":
-            return []
+        def _ead_3(self, th_3: bytes) -> bytes:
+            return b""
 
     pair = Pair(crypto, initiator=Forgetful)
     pair.initiator.start(0.0)

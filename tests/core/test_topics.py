@@ -3,7 +3,7 @@
 from refusal import refused
 
 from handfast.core import topics
-from handfast.core.codes import ALPHABET, b32encode
+from handfast.core.base32 import ALPHABET, b32encode
 from handfast.core.errors import DecodeError
 
 HUB = bytes(range(8))

@@ -10,7 +10,8 @@ from subprocess import Popen
 
 import mosquitto
 
-from handfast.core.codes import b32encode, encode_hub_code, encode_token
+from handfast.core.base32 import b32encode
+from handfast.core.codes import encode_hub_code, encode_token
 from handfast_hub.config import load_config
 from handfast_hub.hub import Hub
 from handfast_hub.installation import create_hub

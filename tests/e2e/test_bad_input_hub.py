@@ -100,7 +100,7 @@ def test_a_hub_says_why_it_cannot_join_its_broker(operator: Command, tmp_path: P
     ca, tls = make_certificates(tmp_path / "right")
     other, _ = make_certificates(tmp_path / "wrong")
     config = load_config(tmp_path / "hub.toml")
-    from handfast.core.codes import b32encode
+    from handfast.core.base32 import b32encode
     from handfast_hub.installation import hub_id_of
 
     with running(tmp_path / "broker", b32encode(hub_id_of(config)[:8]), tls) as broker:

@@ -19,7 +19,7 @@ from board_world import PATIENCE, Board
 from build_unix_port import BuildError, unix_port
 from quantum_module import QuantumModule
 
-from handfast.core.codes import b32encode
+from handfast.core.base32 import b32encode
 from handfast.core.topics import enrolled, hub_subscriptions
 from handfast_hub.mqtt.ingress import MqttIngress
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from two_hubs import until
 
-from handfast.core.codes import b32encode
+from handfast.core.base32 import b32encode
 from handfast_cpython import Crypto
 from handfast_hub.feeds import feeder as feeder_module
 from handfast_hub.feeds import worker as worker_module

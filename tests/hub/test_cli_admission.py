@@ -71,7 +71,7 @@ def test_a_claim_code_admits_a_device_before_it_comes(shell: Shell) -> None:
 
 
 def test_a_device_is_called_by_any_unique_beginning(shell: Shell) -> None:
-    from handfast.core.codes import b32encode
+    from handfast.core.base32 import b32encode
 
     for number in range(1, 4):
         shell.type("approve", claim(number))

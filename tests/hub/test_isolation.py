@@ -9,7 +9,7 @@ import mosquitto
 import pytest
 from attacker import Attacker, until
 
-from handfast.core.codes import b32encode
+from handfast.core.base32 import b32encode
 from handfast.core.topics import enrolled, hub_subscriptions, onboarding
 from handfast_cpython.mqtt import MqttLink
 from handfast_hub.mqtt import mosquitto as mosquitto_files

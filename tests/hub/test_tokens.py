@@ -8,8 +8,8 @@ import registry_world as world
 from registry_world import NOW, Speaker, credential, deliver, pending, question
 
 from handfast.core import constants
-from handfast.core.codes import Token
 from handfast.core.errors import LocalError
+from handfast.core.token import Token
 from handfast.core.topics import TELEMETRY
 from handfast_hub import policy
 from handfast_hub.registry.enrolment import Pended, Refusal

@@ -22,7 +22,7 @@ from vector_file import Vector, load, load_file
 
 from handfast.core import suites
 from handfast.core.errors import DecodeError
-from handfast.core.key_schedule import extract
+from handfast.core.kdf import extract
 from handfast_cpython import crypto_kmac
 
 CRYPTOGRAPHY = Path(cryptography_vectors.__file__).parent

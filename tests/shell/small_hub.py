@@ -20,9 +20,9 @@ from handfast.core.topics import COMMAND, CONTROL, DEVICE_ID_LENGTH, RESPONSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from handfast.core.codes import Token
     from handfast.core.credentials import Credential
     from handfast.core.hub_session import Ring
+    from handfast.core.token import Token
     from handfast.ports import Crypto
 
 HUB_SEED = bytes([0x68]) * 32

@@ -235,7 +235,7 @@ async def test_a_source_in_alarm_makes_no_key_and_sends_nothing() -> None:
     await device.close()
 
 
-async def test_a_host_hears_that_all_was_drawn_and_that_an_enrolment_has_ended_well_or_not() -> None:
+async def test_a_host_hears_each_step_of_an_enrolment_and_its_end_well_or_not() -> None:
     world = World()
     await world.start()
     device = await world.device()
@@ -250,6 +250,7 @@ async def test_a_host_hears_that_all_was_drawn_and_that_an_enrolment_has_ended_w
     assert steps == ["enrolled"]
     entropy.prepare = healthy
     await world.onboard(device)
-    assert steps == ["enrolled", "drawn", "enrolled"]
+    assert steps[:5] == ["enrolled", "drawn", "message_1", "message_3", "enrolled"]
+    # Who the hub is was stored with the key, and later that the token is used.
+    assert set(steps[5:]) == {"identity"}
     await device.close()
-    assert steps == ["enrolled", "drawn", "enrolled"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from small_hub import Known
 
-    from handfast.core.codes import Token
+    from handfast.core.token import Token
     from handfast.ports import Link
 
 

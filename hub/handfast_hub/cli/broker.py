@@ -39,7 +39,7 @@ def mosquitto(
     With these rules a client reaches the topics that carry its own client id and no others.
     """
     config = options(context).load()
-    from handfast.core.codes import b32encode
+    from handfast.core.base32 import b32encode
     from handfast.core.constants import KID_LENGTH
     from handfast_hub.installation import hub_id_of
     from handfast_hub.mqtt import mosquitto as files

@@ -11,7 +11,7 @@ from handfast_cpython.terminal import Json, fail, show_json, show_qr
 from handfast_hub.cli.options import options, seconds, show_table, when
 
 if TYPE_CHECKING:
-    from handfast.core.codes import Token
+    from handfast.core.token import Token
     from handfast.ports import Crypto
     from handfast_hub.registry.operator import Operator
     from handfast_hub.registry.tokens import TokenInfo

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from handfast.core.cbor import encode_sequence
-from handfast.core.key_schedule import expand
+from handfast.core.kdf import expand
 from handfast.core.suites import SHA_384
 from handfast.ports import Crypto
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from handfast.core.codes import b32encode, encode_hub_code
+from handfast.core.base32 import b32encode
+from handfast.core.codes import encode_hub_code
 from handfast.core.errors import Error
 from handfast.ports import Crypto
 from handfast_hub.config import HubConfig

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from handfast.core.codes import Token
 from handfast.core.constants import MAX_PLAINTEXT
 from handfast.core.errors import LocalError
 from handfast.core.plaintexts import encode_request
+from handfast.core.token import Token
 from handfast.core.topics import DEVICE_ID_LENGTH
 from handfast.ports import Crypto
 from handfast_hub.registry import decisions

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from handfast.core import ead
-from handfast.core.codes import Token
 from handfast.core.constants import CUSTOM_BATCH, K_TOK_LENGTH, TOKEN_ID_LENGTH
 from handfast.core.errors import LocalError
+from handfast.core.token import Token
 from handfast.ports import Crypto
 from handfast_hub.registry.decisions import note
 from handfast_hub.registry.reads import CLOCK_TOLERANCE

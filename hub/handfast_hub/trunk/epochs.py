@@ -13,7 +13,7 @@ import struct
 from typing import NamedTuple
 
 from handfast.core.cbor import encode
-from handfast.core.key_schedule import expand, extract
+from handfast.core.kdf import expand, extract
 from handfast.core.suites import SHA_384
 from handfast.ports import Crypto
 from handfast_hub.trunk.records import Receiving, Sending

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from handfast.core.cbor import encode, encode_sequence
 from handfast.core.credentials import Identity, decode_ccs
 from handfast.core.errors import AuthenticationError, DecodeError, RefusedError
-from handfast.core.key_schedule import extract
+from handfast.core.kdf import extract
 from handfast.core.suites import KEMS, ML_KEM_768, SHA_384, SIGNATURES
 from handfast.ports import Crypto
 from handfast_hub.trunk.epochs import Made, Secrets, confirmation, derive, first_chain

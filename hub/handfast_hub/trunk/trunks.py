@@ -15,7 +15,8 @@ from functools import partial
 
 import structlog
 
-from handfast.core.codes import b32decode, b32encode, decode_hub_code
+from handfast.core.base32 import b32encode
+from handfast.core.codes import b32decode, decode_hub_code
 from handfast.core.constants import KID_LENGTH
 from handfast.core.errors import DecodeError, Error, LinkError, LocalError
 from handfast.core.plaintexts import Response

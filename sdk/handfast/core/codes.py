@@ -12,8 +12,7 @@ that K_tok is not a secret between two: it admits a device and never goes into a
 repeats what was read, for it may be a token.
 """
 
-from collections import namedtuple
-
+from handfast.core.base32 import ALPHABET, b32encode
 from handfast.core.constants import (
     CODE_CLAIM,
     CODE_HUB,
@@ -24,24 +23,14 @@ from handfast.core.constants import (
     TOKEN_ID_LENGTH,
 )
 from handfast.core.errors import DecodeError, LocalError
-from handfast.core.hidden import Hidden
 from handfast.core.suites import SHA_256
+from handfast.core.token import Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from handfast.ports import Crypto
 
 
-class Token(Hidden, namedtuple("Token", ("token_id", "k_tok", "shared"))):
-    """Made by the hub: token_id 8 bytes, public once it was used; k_tok 32 bytes, secret.
-
-    shared: whether several devices hold it.
-    """
-
-    __slots__ = ()
-
-
-ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 
 # First byte: (name, length of the content, length of the check).
@@ -51,21 +40,6 @@ _KINDS = {
     CODE_HUB: ("hub code", THUMBPRINT_LENGTH, 2),
     CODE_CLAIM: ("claim code", THUMBPRINT_LENGTH, 2),
 }
-
-
-def b32encode(data: bytes) -> str:
-    """Base32 in lower case without padding."""
-    text = []
-    bits = count = 0
-    for byte in data:
-        bits = (bits << 8 | byte) & 0xFFF
-        count += 8
-        while count >= 5:
-            count -= 5
-            text.append(ALPHABET[bits >> count & 31])
-    if count:
-        text.append(ALPHABET[bits << (5 - count) & 31])
-    return "".join(text)
 
 
 def b32decode(text: str) -> bytes:

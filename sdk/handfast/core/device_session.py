@@ -15,7 +15,21 @@ when it has heard the hub in the old one, and when it has not, the window was em
 
 from collections import namedtuple
 
-from handfast.core import constants
+from handfast.core.constants import (
+    CONTROL_ACK,
+    CONTROL_FIN,
+    CONTROL_HELLO,
+    CONTROL_REVOKED,
+    CONTROL_STEP,
+    ENROL_AGAIN_AFTER,
+    FIN_DELAY,
+    MAX_EPOCH_FAILURES,
+    MAX_EPOCH_RECORDS,
+    MAX_FIN_DELAY,
+    SENDER_DEVICE,
+    SENDER_HUB,
+    SEQUENCE_BLOCK,
+)
 from handfast.core.errors import (
     AuthenticationError,
     DecodeError,
@@ -28,6 +42,7 @@ from handfast.core.plaintexts import decode_control, decode_request, encode_cont
 from handfast.core.records import RecordKeys, decode_header
 from handfast.core.replay import FRESH, accept, check
 from handfast.core.root_key import MAX_EPOCH, check_epoch, device_key, next_secret, record_keys
+from handfast.core.session_events import Confirmed, Data, EnrolAgain, Revoked, Store
 from handfast.core.stored_session import Stored, decode_stored, encode_stored
 from handfast.core.suites import suite
 from handfast.core.topics import ALARM, BULK, COMMAND, CONTROL, RESPONSE, TELEMETRY
@@ -39,25 +54,6 @@ if TYPE_CHECKING:
     from handfast.core.root_key import RootKeys
     from handfast.ports import Crypto
 
-
-class Store(Hidden, namedtuple("Store", ("state",))):
-    """Save `state` atomically, then call stored(state). Given again until that happens."""
-
-    __slots__ = ()
-
-
-class Data(Hidden, namedtuple("Data", ("channel", "plaintext", "epoch", "piv"))):
-    """A record of the hub, named (epoch, piv): for COMMAND the data of the request, else the plaintext."""
-
-    __slots__ = ()
-
-
-# The hub was heard for the first time in `epoch`. Under this `attempt` the hub has no use for the token.
-Confirmed = namedtuple("Confirmed", ("attempt", "epoch"))
-# For an hour nothing of the hub, or no epoch is left: method 0 may run again; this key stays until then.
-EnrolAgain = namedtuple("EnrolAgain", ())
-# The hub revoked this device; `reason` is a text for a person.
-Revoked = namedtuple("Revoked", ("reason",))
 
 ENROLLED = "ENROLLED"
 ACTIVE = "ACTIVE"
@@ -123,7 +119,7 @@ class DeviceSession:
         self._events: "list[object]" = []
         self._frames: "list[tuple[int, bytes]]" = []
         self._opener_at: "float | None" = None
-        self._opener_delay = constants.FIN_DELAY
+        self._opener_delay = FIN_DELAY
         self._enrol_at: "float | None" = None
 
     @property
@@ -164,7 +160,7 @@ class DeviceSession:
             return
         epoch = self._living()
         header = decode_header(record)
-        if header.sender != constants.SENDER_HUB:
+        if header.sender != SENDER_HUB:
             raise DecodeError("a record for the device is sealed by the hub")
         if header.epoch != epoch.number:
             raise UnexpectedMessageError("epoch %d was expected, not %d" % (epoch.number, header.epoch))
@@ -229,7 +225,7 @@ class DeviceSession:
     def handle_timer(self, now: float) -> None:
         """Says EnrolAgain each hour that the hub is silent; fin and hello come by frames_to_send."""
         if self._enrol_at is not None and now >= self._enrol_at:
-            self._enrol_at = now + constants.ENROL_AGAIN_AFTER
+            self._enrol_at = now + ENROL_AGAIN_AFTER
             self._events.append(EnrolAgain())
 
     def _restart(self, found: "Stored", now: float) -> None:
@@ -257,7 +253,7 @@ class DeviceSession:
 
     def _derive(self, number: int, secret: bytes) -> "_Epoch":
         crypto, both = self._crypto, []
-        for sender in (constants.SENDER_DEVICE, constants.SENDER_HUB):
+        for sender in (SENDER_DEVICE, SENDER_HUB):
             key, civ = record_keys(crypto, self._suite.number, secret, sender)
             both.append(RecordKeys(crypto, self._suite.number, self.device_id, number, sender, key, civ))
         return _Epoch(number, secret, both[0], both[1])
@@ -269,18 +265,18 @@ class DeviceSession:
         """A fresh epoch. Its keys are arguments: when the back end fails, nothing has changed."""
         self._epoch = epoch
         self._piv = 0
-        self._bound = constants.SEQUENCE_BLOCK
+        self._bound = SEQUENCE_BLOCK
         self._confirmed = False
         self._window = FRESH
         self._failures = 0
         self._unsaved = True
         self._opener_at = now
-        self._opener_delay = constants.FIN_DELAY
-        self._enrol_at = now + constants.ENROL_AGAIN_AFTER
+        self._opener_delay = FIN_DELAY
+        self._enrol_at = now + ENROL_AGAIN_AFTER
 
     def _jump(self) -> None:
         self._piv = self._bound
-        self._bound += constants.SEQUENCE_BLOCK
+        self._bound += SEQUENCE_BLOCK
         self._unsaved = True
 
     def _step(self, now: float, heard: "Window | None" = None) -> None:
@@ -295,11 +291,11 @@ class DeviceSession:
             self._enrol_at = now
 
     def _control(self, control: "Control", window: "Window", now: float) -> None:
-        if control.kind == constants.CONTROL_ACK and control.value == self.attempt:
+        if control.kind == CONTROL_ACK and control.value == self.attempt:
             self._heard(window)
-        elif control.kind == constants.CONTROL_STEP:
+        elif control.kind == CONTROL_STEP:
             self._step(now, window)
-        elif control.kind == constants.CONTROL_REVOKED:
+        elif control.kind == CONTROL_REVOKED:
             self._revoke(control.value)
         else:
             raise DecodeError("the hub sends ack for attempt %s, step or revoked" % self.attempt.hex())
@@ -323,7 +319,7 @@ class DeviceSession:
 
     def _count_failure(self, now: float) -> None:
         self._failures += 1
-        if self._failures >= constants.MAX_EPOCH_FAILURES:
+        if self._failures >= MAX_EPOCH_FAILURES:
             if self._confirmed:
                 self._step(now)
             else:
@@ -332,7 +328,7 @@ class DeviceSession:
 
     def _seal(self, channel: int, plaintext: bytes, now: float) -> "tuple[int, int]":
         self._living()
-        if self._piv >= constants.MAX_EPOCH_RECORDS and self._confirmed:
+        if self._piv >= MAX_EPOCH_RECORDS and self._confirmed:
             self._step(now)
         self._open_epoch(now)
         return self._append(channel, plaintext)
@@ -342,18 +338,18 @@ class DeviceSession:
         if self._opener_at is None or now < self._opener_at:
             return
         hello, fin = (
-            encode_control(constants.CONTROL_HELLO),
-            encode_control(constants.CONTROL_FIN, self.attempt),
+            encode_control(CONTROL_HELLO),
+            encode_control(CONTROL_FIN, self.attempt),
         )
         self._append(CONTROL, hello if self._active else fin)
         self._opener_at = now + self._opener_delay
-        self._opener_delay = min(2 * self._opener_delay, constants.MAX_FIN_DELAY)
+        self._opener_delay = min(2 * self._opener_delay, MAX_FIN_DELAY)
 
     def _append(self, channel: int, plaintext: bytes) -> "tuple[int, int]":
         epoch, piv = self._living(), self._piv
         record = epoch.sender.seal(piv, channel, plaintext)
         if piv >= self._bound:
-            self._bound = piv + constants.SEQUENCE_BLOCK
+            self._bound = piv + SEQUENCE_BLOCK
             self._unsaved = True
         self._piv = piv + 1
         self._frames.append((channel, record))

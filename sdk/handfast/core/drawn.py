@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lengths(suite: "Suite") -> "tuple[int, ...]":
-    """Bytes of each draw of one Initiator in `suite`: ephemeral key, C_I, attempt, r_D, and for the signature."""
+    """Bytes of each draw of an Initiator in `suite`: ephemeral key, C_I, attempt, r_D, the signature's."""
     return (
         int(KEMS[suite.kem].seed),
         IDENTIFIER_LENGTH,

@@ -8,7 +8,6 @@ takes the raw list of (label, value); this file knows what it means.
 from collections import namedtuple
 
 from handfast.core import cbor
-from handfast.core.codes import Token
 from handfast.core.constants import (
     ATTEMPT_LENGTH,
     CUSTOM_GATE,
@@ -37,6 +36,7 @@ from handfast.core.constants import (
 )
 from handfast.core.errors import DecodeError, LocalError
 from handfast.core.hidden import Hidden
+from handfast.core.token import Token
 from handfast.core.topics import DEVICE_ID_LENGTH
 
 TYPE_CHECKING = False

@@ -12,23 +12,19 @@ the machine waiting for the right one (up to MAX_UNVERIFIED_MESSAGES), an error 
 only where it can do no more harm than silence, and nothing is deleted or downgraded by either.
 """
 
-from handfast.core import ead, errors, events, messages, offer, root_key, sealed_messages, states
+from handfast.core import errors, events, sealed_messages
 from handfast.core.constants import (
     ATTEMPT_LENGTH,
-    EAD_ROOTR,
-    EAD_STATUS,
     IDENTIFIER_LENGTH,
     MAX_UNVERIFIED_MESSAGES,
     ROOT_SECRET_LENGTH,
     SESSION_LIFETIME,
-    WANT_KID,
-    WANT_VALUE,
 )
-from handfast.core.credentials import credential_in
 from handfast.core.errors import DecodeError, LocalError, PeerError, UnexpectedMessageError
 from handfast.core.key_schedule import KeySchedule
 from handfast.core.methods import PRODUCTION
 from handfast.core.resend import Resend
+from handfast.core.states import START, WAIT_MESSAGE_2, WAIT_MESSAGE_4
 from handfast.core.suites import DEFAULT_SUITES, KEMS, SIGNATURES
 
 TYPE_CHECKING = False
@@ -36,10 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from handfast.core.codes import Token
+    from handfast.core import messages
     from handfast.core.credentials import Credential, Identity
     from handfast.core.methods import Profile
+    from handfast.core.token import Token
     from handfast.ports import Crypto
+
+# What each message needs is loaded with it, in functions that end before a signature is made or verified:
+# a small board lets go of it until then (handfast_micropython.phases).
 
 # How often one handshake calls `random`; what Entropy.prepare() must be asked for.
 DRAWS = 5
@@ -76,7 +76,7 @@ class Initiator:
         own, row = identity.credential, profile.suites[number]
         if row.mandatory_items and row.signature != own.algorithm:
             raise LocalError("suite %d needs another signature key than ours" % number)
-        self.state = states.START
+        self.state = START
         self.attempt = b""
         self._crypto = crypto
         self._random = random
@@ -88,7 +88,11 @@ class Initiator:
         self._method = profile.method
         self._schedule = KeySchedule(crypto, row)
         self._token = token
-        self._devinfo = None if devinfo is None else ead.encode_devinfo(devinfo)
+        self._devinfo: "Any" = None
+        if devinfo is not None:
+            from handfast.core import ead
+
+            self._devinfo = ead.encode_devinfo(devinfo)
         self._held = held
         self._by_kid = by_kid
         self._received_2: "Any" = None
@@ -105,26 +109,22 @@ class Initiator:
 
     def start(self, now: float) -> None:
         """Make message_1; `random` is called three times."""
-        after = states.step(states.INITIATOR, self.state, "start")
+        if self.state != START:
+            self._after("start")
         kem = KEMS[self._suite.kem]
         self._kem_seed = self._random(kem.seed)
         self._c_i = self._random(IDENTIFIER_LENGTH)
         self.attempt = self._random(ATTEMPT_LENGTH)
-        self._g_x: "Any" = self._crypto.kem_public_key(kem.name, self._kem_seed)
-        message = messages.Message1(self._method.number, self._suites_i, self._g_x, self._c_i, [])
-        if self._suite.mandatory_items:
-            want = WANT_VALUE if self._hub_credential is None else WANT_KID
-            message = offer.with_gate(self._crypto, self._hub_id, self._token, want, message)
-        message_1 = messages.encode_message_1(message)
-        # TH_2 is all that it is needed for.
-        self._hash_1 = self._schedule.hash(message_1)
+        g_x = self._crypto.kem_public_key(kem.name, self._kem_seed)
+        from handfast.core import initiator_message_1
+
+        frame, self._hash_1, self._g_x = initiator_message_1.make(
+            self._schedule, self._method.number, self._suites_i, g_x, self._c_i,
+            self._hub_id, self._token, self._hub_credential is not None,
+        )  # fmt: skip
         self._resend.begin(self._c_i[-1], now)
-        frame = messages.encode_frame(messages.Frame(None, message_1, None))
-        # Once and not twice: it is sent again, and other methods than ours compute with G_X.
-        at = frame.find(self._g_x)
-        self._g_x = memoryview(frame)[at : at + len(self._g_x)]
         self._send(frame, now)
-        self.state = after
+        self.state = self._after("start")
 
     def receive(self, payload: "bytes | memoryview", now: float) -> None:
         """Take one payload of the hub; PeerError when it is not what we wait for.
@@ -133,15 +133,18 @@ class Initiator:
         """
         self._expire(now)
         if isinstance(payload, memoryview):
-            self._memory = payload if self.state == states.WAIT_MESSAGE_2 else None
-        frame = messages.decode_frame(payload)
+            self._memory = payload if self.state == WAIT_MESSAGE_2 else None
+        frame = _frame_in(payload)
         if frame.c_x is None or frame.c_x != self._c_i:
             raise UnexpectedMessageError("a payload for this session begins with its C_I")
         if frame.error is not None:
-            self._error(frame.error)
-        elif self.state == states.WAIT_MESSAGE_2:
+            from handfast.core import initiator_error
+
+            event, error = initiator_error.believed(self.state, self._suite.number, self._by_kid, frame.error)
+            self._fail(event, error)
+        elif self.state == WAIT_MESSAGE_2:
             self._message_2(frame.message)
-        elif self.state == states.WAIT_MESSAGE_4:
+        elif self.state == WAIT_MESSAGE_4:
             self._message_4(frame.message)
         else:
             raise UnexpectedMessageError("no message is expected in state %s" % self.state)
@@ -174,7 +177,7 @@ class Initiator:
         A signature that is wrong leaves the machine waiting, and this returns without an event;
         `random` is called twice when it is right.
         """
-        states.step(states.INITIATOR, self.state, "accept")
+        self._after("accept")
         try:
             self._verify_message_2(credential)
         except errors.AuthenticationError as error:
@@ -187,7 +190,7 @@ class Initiator:
 
     def refuse(self, reason: str) -> None:
         """Do not trust the credential of this message_2; another one may still come."""
-        states.step(states.INITIATOR, self.state, "refuse")
+        self._after("refuse")
         self._not_verified(errors.RefusedError(reason))
 
     def exporter(self, label: int, context: bytes, length: int) -> bytes:
@@ -199,25 +202,21 @@ class Initiator:
     # message_2 --------------------------------------------------------------------------------
 
     def _message_2(self, message_2: bytes) -> None:
+        from handfast.core import initiator_message_2
+
         # What cannot be one by its length costs nothing, so it is not counted as a try.
-        g_y, ciphertext_2 = messages.split_message_2(message_2, self._suite)
+        g_y, ciphertext_2 = initiator_message_2.split(self._schedule, message_2)
         try:
-            g_xy = self._crypto.decapsulate(self._suite.kem, self._kem_seed, g_y)
-            self._th_2 = self._schedule.th_2_of(g_y, self._hash_1)
-            self._prk_2e = self._schedule.prk_2e(self._th_2, g_xy)
-            self._plaintext_2 = self._schedule.cipher_2(self._prk_2e, self._th_2, ciphertext_2)
-            del ciphertext_2
-            plaintext = messages.decode_plaintext_2(self._plaintext_2)
-            id_cred_r = plaintext.id_cred_r
-            credential = credential_in(self._crypto, memoryview(id_cred_r) if self._memory else id_cred_r)
+            self._th_2, self._prk_2e, self._plaintext_2, plaintext, credential = initiator_message_2.read(
+                self._schedule, self._kem_seed, self._hash_1, g_y, ciphertext_2, self._memory is not None
+            )
         except PeerError as error:
-            # A wrong ciphertext decapsulates to noise (FIPS 203 section 6.3), so garbage here and a
-            # wrong signature later are one and the same: somebody else's message_2.
+            # Garbage here and a wrong signature later are one and the same: somebody else's message_2.
             self._not_verified(error)
             raise
         self._g_y = g_y
         self._received_2 = plaintext
-        self.state = states.step(states.INITIATOR, self.state, "message_2")
+        self.state = self._after("message_2")
         self._events.append(events.CredentialPresented(plaintext.id_cred_r, credential, None))
 
     def _verify_message_2(self, credential: "Credential") -> None:
@@ -229,12 +228,12 @@ class Initiator:
             raise DecodeError("the hub presents our own credential")
         schedule, th_2, plaintext = self._schedule, self._th_2, self._received_2
         prk_3e2m = self._method.prk_3e2m(schedule, self._prk_2e, th_2, self._g_x, credential, None)
-        ead_2, proof = messages.encode_ead(plaintext.ead_2), plaintext.signature_or_mac_2
+        ead_2, proof = _encoded_ead_2(plaintext.ead_2), plaintext.signature_or_mac_2
         self._method.verify_2(
             schedule, prk_3e2m, th_2, plaintext.c_r, plaintext.id_cred_r, credential, ead_2, proof
         )
         self._prk_3e2m = prk_3e2m
-        ead.read_items(2, plaintext.ead_2)
+        _check_ead_2(plaintext.ead_2)
 
     # message_3 --------------------------------------------------------------------------------
 
@@ -243,7 +242,10 @@ class Initiator:
         own, c_r = self._identity.credential, self._received_2.c_r
         th_3 = schedule.th_3(self._th_2, self._plaintext_2, credential.encoded)
         prk_4e3m = self._method.prk_4e3m(schedule, self._prk_3e2m, th_3, self._g_y, own, self._identity.seed)
-        ead_3 = messages.encode_ead(self._ead_3(th_3) if self._suite.mandatory_items else [])
+        # The right message_2 has come: message_1 is not sent again.
+        self._resend.rest()
+        self._g_x = b""
+        ead_3 = self._ead_3(th_3) if self._suite.mandatory_items else b""
         row = SIGNATURES.get(self._suite.signature)
         randomness = self._random(32 if row is None else row.randomness)
         frame, plaintext_3, room = sealed_messages.signed_3(
@@ -254,9 +256,8 @@ class Initiator:
         th_4 = schedule.th_4(th_3, text, own.encoded)
         sealing_3 = sealed_messages.sealing_3(schedule, self._prk_3e2m, th_3)
         sealed_messages.seal_in_place(schedule, sealing_3, room)
-        sealing_4 = sealed_messages.sealing_4(schedule, prk_4e3m, th_4)
-        prk_exporter = schedule.prk_exporter(schedule.prk_out(prk_4e3m, th_4))
-        self._sealing_4, self._prk_exporter = sealing_4, prk_exporter
+        self._sealing_4 = sealed_messages.sealing_4(schedule, prk_4e3m, th_4)
+        self._prk_exporter = schedule.prk_exporter(schedule.prk_out(prk_4e3m, th_4))
         self._hub_credential = credential
         self._unverified = 0
         # Erased before message_3 leaves: whoever takes the device from here on learns nothing of
@@ -265,74 +266,56 @@ class Initiator:
         self._received_2 = None
         self._send(frame if self._memory else bytes(frame), now)
         self._memory = None
-        self.state = states.step(states.INITIATOR, self.state, "accept")
+        self.state = self._after("accept")
 
-    def _ead_3(self, th_3: bytes) -> "list[tuple[int, bytes | None]]":
-        items: "list[tuple[int, bytes | None]]" = []
-        if self._token is not None:
-            pop = ead.token_pop(self._crypto, self._token, th_3)
-            items.append(ead.encode_token(ead.TokenProof(self._token.token_id, pop)))
-        if self._devinfo is not None:
-            items.append(self._devinfo)
+    def _ead_3(self, th_3: bytes) -> bytes:
+        from handfast.core import initiator_message_3
+
         self._r_d = self._random(ROOT_SECRET_LENGTH)
-        items.append(ead.encode_rootc(ead.RootC(self.attempt, self._held, self._r_d)))
-        return items
+        return initiator_message_3.encoded_ead(
+            self._crypto, self._token, th_3, self._devinfo, self.attempt, self._held, self._r_d
+        )
 
     # message_4 --------------------------------------------------------------------------------
 
     def _message_4(self, message_4: bytes) -> None:
+        from handfast.core import initiator_message_4
+
         # Nor is a late message_2: the hub answers every copy of message_1, and it is far too long.
-        ciphertext_4 = messages.decode_message_4(message_4)
+        ciphertext_4 = initiator_message_4.ciphertext(message_4)
         try:
             plaintext_4 = sealed_messages.open_sealed(self._schedule, self._sealing_4, ciphertext_4)
         except PeerError as error:
             self._not_verified(error)
             raise
         try:
-            items = ead.read_items(4, messages.decode_plaintext_4(plaintext_4))
-            self._answered(items)
+            answer: "Any" = initiator_message_4.answer(plaintext_4, self._suite.mandatory_items, self.attempt)
         except PeerError as error:
             self._fail("broken", error)
-
-    def _answered(self, items: "dict[int, object]") -> None:
-        root_r, status = items.get(EAD_ROOTR), items.get(EAD_STATUS)
+            return
         number, credential = self._suite.number, self._hub_credential
-        if not self._suite.mandatory_items:
+        if answer is None:
             self._finish("root_r", events.Established(None, None, None, None, number, credential, False))
-            return
-        if (root_r is None) == (status is None):
-            raise DecodeError("message_4 has exactly one of ROOTR and STATUS")
-        if isinstance(status, ead.Status):
+        elif initiator_message_4.is_no(answer):
             self._forget()
-            self._finish("status", events.Refused(status.code, status.retry_after))
-            return
-        if not isinstance(root_r, ead.RootR) or root_r.attempt != self.attempt:
-            raise DecodeError("ROOTR answers another attempt than ours")
-        _, r_h, device_id, epoch = root_r
-        names = self._identity.credential.thumbprint, self._hub_id, self.attempt
-        # Zeros for no token and for a shared one.
-        k_mix = root_key.mix(self._crypto, self._token)
-        mixed = self._token is not None and not self._token.shared
-        keys = root_key.derive(self._schedule, self._prk_exporter, *names, self._r_d, r_h, k_mix, epoch)
-        self._forget()
-        result = events.Established(keys, device_id, epoch, self.attempt, number, credential, mixed)
-        self._finish("root_r", result)
+            self._finish("status", events.Refused(answer.code, answer.retry_after))
+        else:
+            names = self._identity.credential.thumbprint, self._hub_id, self.attempt
+            keys, mixed = initiator_message_4.keys(
+                self._schedule, self._prk_exporter, names, self._r_d, answer, self._token
+            )
+            self._forget()
+            result = events.Established(
+                keys, answer.device_id, answer.epoch, self.attempt, number, credential, mixed
+            )
+            self._finish("root_r", result)
 
     # Everything else --------------------------------------------------------------------------
 
-    def _error(self, error: "messages.ErrorMessage") -> None:
-        # Anybody could have written it. It may end this attempt, which costs what dropping our
-        # messages costs; the next attempt is as strong as this one (RFC 9528 section 6.3: the hub
-        # sees in SUITES_I when a better suite was passed over, and refuses).
-        situation = self.state, error.code
-        if situation == (states.WAIT_MESSAGE_2, errors.ERR_WRONG_SUITE):
-            text = "the hub does not take suite %d; it offers %s" % (self._suite.number, list(error.info))
-            self._fail("wrong_suite", errors.UnsupportedSuiteError(text, error.info))
-        elif situation == (states.WAIT_MESSAGE_4, errors.ERR_UNKNOWN_CREDENTIAL) and self._by_kid:
-            text = "the hub does not know our credential by its kid"
-            self._fail("unknown_credential", errors.UnknownCredentialError(text))
-        else:
-            raise UnexpectedMessageError("an error message of code %d is not acted upon" % error.code)
+    def _after(self, event: str) -> str:
+        from handfast.core import states
+
+        return states.step(states.INITIATOR, self.state, event)
 
     def _send(self, frame: "Any", now: float) -> None:
         self._outgoing.append(frame)
@@ -350,14 +333,14 @@ class Initiator:
         if self._unverified >= MAX_UNVERIFIED_MESSAGES:
             self._fail("broken", error)
         else:
-            self.state = states.step(states.INITIATOR, self.state, "unverified")
+            self.state = self._after("unverified")
 
     def _fail(self, event: str, error: Exception) -> None:
         self._forget()
         self._finish(event, events.Failed(error))
 
     def _finish(self, event: str, result: object) -> None:
-        self.state = states.step(states.INITIATOR, self.state, event)
+        self.state = self._after(event)
         self._events.append(result)
         self._outgoing = []
         self._resend.end()
@@ -366,3 +349,21 @@ class Initiator:
         self._kem_seed = self._prk_2e = self._prk_3e2m = self._prk_exporter = b""
         self._plaintext_2 = self._r_d = b""
         self._sealing_4 = sealed_messages.NO_KEYS
+
+
+def _frame_in(payload: "bytes | memoryview") -> "messages.Frame":
+    from handfast.core import messages
+
+    return messages.decode_frame(payload)
+
+
+def _encoded_ead_2(items: "list[tuple[int, bytes | None]]") -> bytes:
+    from handfast.core import initiator_message_2
+
+    return initiator_message_2.encoded_ead(items)
+
+
+def _check_ead_2(items: "list[tuple[int, bytes | None]]") -> None:
+    from handfast.core import initiator_message_2
+
+    initiator_message_2.check_ead(items)

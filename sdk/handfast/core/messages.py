@@ -23,7 +23,7 @@ from handfast.core.credentials import encode_id_cred_field, take_id_cred
 from handfast.core.errors import ERR_UNKNOWN_CREDENTIAL, ERR_UNSPECIFIED, ERR_WRONG_SUITE, DecodeError
 from handfast.core.hidden import Hidden
 from handfast.core.identifiers import decode_identifier, encode_identifier
-from handfast.core.key_schedule import okm_limit
+from handfast.core.kdf import okm_limit
 from handfast.core.suites import KEMS, SHAKE256
 
 TYPE_CHECKING = False

@@ -12,8 +12,8 @@ from handfast.core.suites import KEMS, Suite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from handfast.core.codes import Token
     from handfast.core.methods import Profile
+    from handfast.core.token import Token
     from handfast.ports import Crypto
 
 

@@ -11,13 +11,20 @@ epoch, PIV and status are unsigned integers. All of it is deterministic CBOR.
 
 from collections import namedtuple
 
-from handfast.core import constants
 from handfast.core.cbor import decode, encode
+from handfast.core.constants import (
+    ATTEMPT_LENGTH,
+    CONTROL_ACK,
+    CONTROL_FIN,
+    CONTROL_HELLO,
+    CONTROL_REVOKED,
+    CONTROL_STEP,
+)
 from handfast.core.errors import DecodeError, LocalError
 from handfast.core.records import MAX_PIV
 from handfast.core.root_key import MAX_EPOCH
 
-# A plaintext of channel 0: kind is one of constants.CONTROL_*, value the attempt, the reason or None.
+# A plaintext of channel 0: kind is one of CONTROL_*, value the attempt, the reason or None.
 Control = namedtuple("Control", ("kind", "value"))
 # A plaintext of channel 3; status is one of STATUS_*, or the application's own.
 Response = namedtuple("Response", ("epoch", "piv", "status", "data"))
@@ -43,13 +50,13 @@ def decode_control(plaintext: bytes) -> Control:
     item = decode(plaintext)
     if isinstance(item, list) and item and type(item[0]) is int:
         kind = item[0]
-        if len(item) == 1 and kind in (constants.CONTROL_STEP, constants.CONTROL_HELLO):
+        if len(item) == 1 and kind in (CONTROL_STEP, CONTROL_HELLO):
             return Control(kind, None)
         value = item[1] if len(item) == 2 else None
-        if kind in (constants.CONTROL_FIN, constants.CONTROL_ACK):
-            if isinstance(value, bytes) and len(value) == constants.ATTEMPT_LENGTH:
+        if kind in (CONTROL_FIN, CONTROL_ACK):
+            if isinstance(value, bytes) and len(value) == ATTEMPT_LENGTH:
                 return Control(kind, value)
-        elif kind == constants.CONTROL_REVOKED and isinstance(value, str) and len(value) <= MAX_REASON:
+        elif kind == CONTROL_REVOKED and isinstance(value, str) and len(value) <= MAX_REASON:
             return Control(kind, value)
     raise DecodeError("a control record is fin, ack, step, hello or revoked")
 

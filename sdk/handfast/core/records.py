@@ -12,8 +12,17 @@ what is accepted with what the strict CBOR decoder accepts.
 
 from collections import namedtuple
 
-from handfast.core import constants
 from handfast.core.cbor import encode, encode_sequence
+from handfast.core.constants import (
+    HEADER_ALG,
+    HEADER_KID,
+    HEADER_KID_CONTEXT,
+    HEADER_PARTIAL_IV,
+    MAX_PLAINTEXT,
+    RECORD_CONTEXT,
+    SENDER_DEVICE,
+    SENDER_HUB,
+)
 from handfast.core.cose import enc_structure
 from handfast.core.errors import AuthenticationError, DecodeError, LocalError
 from handfast.core.suites import AEADS, SUITES, suite
@@ -37,15 +46,15 @@ def _starts() -> "dict[bytes, tuple[int, bytes]]":
     """What stands before the head of the PIV: (algorithm, sender) by these bytes."""
     starts = {}
     for algorithm in {SUITES[number].record_aead for number in SUITES}:
-        protected = encode(encode({constants.HEADER_ALG: algorithm}))
-        for sender in (constants.SENDER_DEVICE, constants.SENDER_HUB):
-            headers = encode_sequence(constants.HEADER_KID, sender, constants.HEADER_PARTIAL_IV)
+        protected = encode(encode({HEADER_ALG: algorithm}))
+        for sender in (SENDER_DEVICE, SENDER_HUB):
+            headers = encode_sequence(HEADER_KID, sender, HEADER_PARTIAL_IV)
             starts[b"\x83" + protected + b"\xa3" + headers] = algorithm, sender
     return starts
 
 
 _STARTS = _starts()
-_BEFORE_EPOCH = encode(constants.HEADER_KID_CONTEXT) + b"\x42"
+_BEFORE_EPOCH = encode(HEADER_KID_CONTEXT) + b"\x42"
 
 
 def decode_header(record: bytes) -> Header:
@@ -114,16 +123,14 @@ class RecordKeys:
         self._nonce_head = nonce[: length - 5]
         self._nonce_tail = int.from_bytes(nonce[length - 5 :], "big")
         self._device_id = device_id
-        self._epoch_item = encode_sequence(constants.HEADER_KID_CONTEXT, epoch.to_bytes(2, "big"))
+        self._epoch_item = encode_sequence(HEADER_KID_CONTEXT, epoch.to_bytes(2, "big"))
         # By the length of the PIV. Most devices speak a few hundred times in an epoch and need one or two.
         self._before: "dict[int, tuple[bytes, bytes]]" = {}
 
     def seal(self, piv: int, channel: int, plaintext: bytes) -> bytes:
         """The record with number `piv`; LocalError above 65,000 bytes of plaintext."""
-        if len(plaintext) > constants.MAX_PLAINTEXT:
-            raise LocalError(
-                "a record holds at most %d bytes, not %d" % (constants.MAX_PLAINTEXT, len(plaintext))
-            )
+        if len(plaintext) > MAX_PLAINTEXT:
+            raise LocalError("a record holds at most %d bytes, not %d" % (MAX_PLAINTEXT, len(plaintext)))
         partial_iv = _shortest(piv)
         nonce = self._nonce_head + (self._nonce_tail ^ piv).to_bytes(5, "big")
         start, aad = self._before_piv(len(partial_iv))
@@ -157,10 +164,10 @@ class RecordKeys:
         """What stands before a PIV of `size` bytes in the record and in its AAD, which the channel ends."""
         found = self._before.get(size)
         if found is None:
-            protected = encode({constants.HEADER_ALG: self.algorithm})
-            headers = encode_sequence(constants.HEADER_KID, self.sender, constants.HEADER_PARTIAL_IV)
+            protected = encode({HEADER_ALG: self.algorithm})
+            headers = encode_sequence(HEADER_KID, self.sender, HEADER_PARTIAL_IV)
             start = b"\x83" + encode(protected) + b"\xa3" + headers + bytes((0x40 + size,))
-            names = [constants.RECORD_CONTEXT, self._device_id, self.epoch, self.sender, bytes(size), 0]
+            names = [RECORD_CONTEXT, self._device_id, self.epoch, self.sender, bytes(size), 0]
             found = start, enc_structure(protected, encode(names))[: -size - 1]
             self._before[size] = found
         return found

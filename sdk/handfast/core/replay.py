@@ -8,7 +8,9 @@ can throw the new window away when its transaction fails.
 import struct
 from collections import namedtuple
 
-from handfast.core import constants
+from handfast.core.constants import (
+    REPLAY_WINDOW,
+)
 from handfast.core.errors import DecodeError, ReplayError
 from handfast.core.topics import BULK, COMMAND, CONTROL
 
@@ -18,7 +20,7 @@ Window = namedtuple("Window", ("highest", "bitmap", "control", "command", "bulk"
 
 FRESH = Window(-1, 0, -1, -1, -1)
 
-_MASK = (1 << constants.REPLAY_WINDOW) - 1
+_MASK = (1 << REPLAY_WINDOW) - 1
 _FORMAT = ">qQqqq"
 # Index in Window of the floor of each channel that keeps order.
 _FLOORS = {CONTROL: 2, COMMAND: 3, BULK: 4}
@@ -29,7 +31,7 @@ def check(window: Window, piv: int, channel: int) -> None:
     highest = window[0]
     if piv <= highest:
         age = highest - piv
-        if age >= constants.REPLAY_WINDOW:
+        if age >= REPLAY_WINDOW:
             raise ReplayError("record %d is older than the window below %d" % (piv, highest))
         if window[1] >> age & 1:
             raise ReplayError("record %d was accepted before" % piv)
@@ -43,7 +45,7 @@ def accept(window: Window, piv: int, channel: int) -> Window:
     highest, bitmap, control, command, bulk = window
     if piv > highest:
         ahead = piv - highest
-        bitmap = (bitmap << ahead | 1) & _MASK if ahead < constants.REPLAY_WINDOW else 1
+        bitmap = (bitmap << ahead | 1) & _MASK if ahead < REPLAY_WINDOW else 1
         highest = piv
     else:
         bitmap |= 1 << (highest - piv)

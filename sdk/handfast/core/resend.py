@@ -43,6 +43,11 @@ class Resend:
             return self._deadline
         return min(self._at, self._deadline)
 
+    def rest(self) -> None:
+        """The answer has come: the frame is let go, the session lives on until its deadline."""
+        self._frame = b""
+        self._at = None
+
     def end(self) -> None:
         """The session is over: nothing is due any more."""
         self._frame = b""

@@ -32,9 +32,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from handfast.core.codes import Token
     from handfast.core.credentials import Credential, Identity
     from handfast.core.methods import Profile
+    from handfast.core.token import Token
     from handfast.ports import Crypto
 
 

@@ -15,17 +15,30 @@ remove bias and never repair a known value.
 
 from collections import namedtuple
 
-from handfast.core import constants
 from handfast.core.cbor import encode
+from handfast.core.constants import (
+    ATTEMPT_LENGTH,
+    CUSTOM_APPLICATION,
+    CUSTOM_MIX,
+    DEVICE_KEY_LENGTH,
+    EXPAND_COMMON_IV,
+    EXPAND_DEVICE_KEY,
+    EXPAND_NEXT_SECRET,
+    EXPAND_RECORD_KEY,
+    EXPORTER_TRAFFIC,
+    EXPORTER_X_ROOT,
+    ROOT_SECRET_LENGTH,
+    THUMBPRINT_LENGTH,
+)
 from handfast.core.errors import LocalError
 from handfast.core.hidden import Hidden
-from handfast.core.key_schedule import expand
+from handfast.core.kdf import expand
 from handfast.core.suites import AEADS, HASHES, suite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from handfast.core.codes import Token
     from handfast.core.key_schedule import KeySchedule
+    from handfast.core.token import Token
     from handfast.ports import Crypto
 
 
@@ -39,20 +52,20 @@ MAX_EPOCH = 0xFFFF
 
 # Of dev_tp, hub_id, attempt, r_D, r_H and K_mix.
 _LENGTHS = (
-    constants.THUMBPRINT_LENGTH,
-    constants.THUMBPRINT_LENGTH,
-    constants.ATTEMPT_LENGTH,
-    constants.ROOT_SECRET_LENGTH,
-    constants.ROOT_SECRET_LENGTH,
-    constants.ROOT_SECRET_LENGTH,
+    THUMBPRINT_LENGTH,
+    THUMBPRINT_LENGTH,
+    ATTEMPT_LENGTH,
+    ROOT_SECRET_LENGTH,
+    ROOT_SECRET_LENGTH,
+    ROOT_SECRET_LENGTH,
 )
 
 
 def mix(crypto: "Crypto", token: "Token | None") -> bytes:
     """K_mix, 32 bytes: of a token that one device alone has; zeros for None or a shared token."""
     if token is None or token.shared:
-        return bytes(constants.ROOT_SECRET_LENGTH)
-    return crypto.kmac256(token.k_tok, token.token_id, constants.ROOT_SECRET_LENGTH, constants.CUSTOM_MIX)
+        return bytes(ROOT_SECRET_LENGTH)
+    return crypto.kmac256(token.k_tok, token.token_id, ROOT_SECRET_LENGTH, CUSTOM_MIX)
 
 
 def derive(
@@ -80,22 +93,22 @@ def derive(
     check_epoch(epoch)
     length = schedule.hash_length
     context = encode(dev_tp) + encode(hub_id) + encode(attempt)
-    x_root = schedule.exporter(prk_exporter, constants.EXPORTER_X_ROOT, context, length)
+    x_root = schedule.exporter(prk_exporter, EXPORTER_X_ROOT, context, length)
     root_key = schedule.extract(x_root, r_d + r_h + k_mix)
-    salt = schedule.exporter(prk_exporter, constants.EXPORTER_TRAFFIC, encode(epoch), length)
+    salt = schedule.exporter(prk_exporter, EXPORTER_TRAFFIC, encode(epoch), length)
     return RootKeys(root_key, schedule.extract(salt, root_key))
 
 
 def device_key(crypto: "Crypto", hash_algorithm: int, root_key: bytes) -> bytes:
     """K_dev, 32 bytes: the application's own key of this device."""
-    length = constants.DEVICE_KEY_LENGTH
-    return expand(crypto, hash_algorithm, root_key, constants.EXPAND_DEVICE_KEY, b"", length)
+    length = DEVICE_KEY_LENGTH
+    return expand(crypto, hash_algorithm, root_key, EXPAND_DEVICE_KEY, b"", length)
 
 
 def application_key(crypto: "Crypto", device_key: bytes, purpose: str) -> bytes:
     """KMAC256(K_dev, purpose, 256, "handfast/1 app"), 32 bytes: one key for one purpose."""
-    length = constants.DEVICE_KEY_LENGTH
-    return crypto.kmac256(device_key, purpose.encode("utf-8"), length, constants.CUSTOM_APPLICATION)
+    length = DEVICE_KEY_LENGTH
+    return crypto.kmac256(device_key, purpose.encode("utf-8"), length, CUSTOM_APPLICATION)
 
 
 def next_secret(crypto: "Crypto", hash_algorithm: int, secret: bytes, epoch: int) -> bytes:
@@ -103,7 +116,7 @@ def next_secret(crypto: "Crypto", hash_algorithm: int, secret: bytes, epoch: int
     check_epoch(epoch)
     length = HASHES[hash_algorithm].length
     context = encode(epoch)
-    return expand(crypto, hash_algorithm, secret, constants.EXPAND_NEXT_SECRET, context, length)
+    return expand(crypto, hash_algorithm, secret, EXPAND_NEXT_SECRET, context, length)
 
 
 def record_keys(crypto: "Crypto", number: int, secret: bytes, sender: bytes) -> "tuple[bytes, bytes]":
@@ -114,9 +127,9 @@ def record_keys(crypto: "Crypto", number: int, secret: bytes, sender: bytes) -> 
     row = suite(number)
     aead = AEADS[row.record_aead]
     context = encode(row.record_aead) + encode(sender)
-    key = expand(crypto, row.hash, secret, constants.EXPAND_RECORD_KEY, context, aead.key_length)
+    key = expand(crypto, row.hash, secret, EXPAND_RECORD_KEY, context, aead.key_length)
     context = encode(row.record_aead)
-    civ = expand(crypto, row.hash, secret, constants.EXPAND_COMMON_IV, context, aead.nonce_length)
+    civ = expand(crypto, row.hash, secret, EXPAND_COMMON_IV, context, aead.nonce_length)
     return key, civ
 
 

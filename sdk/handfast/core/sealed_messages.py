@@ -6,7 +6,6 @@ keeps the bytes to send them again.
 
 from collections import namedtuple
 
-from handfast.core import messages
 from handfast.core.cbor import head_of_bytes
 from handfast.core.cose import enc_structure
 from handfast.core.credentials import encode_id_cred_field, id_cred_by_kid, id_cred_in_pieces
@@ -82,18 +81,27 @@ def signed_3(
         id_cred_i = b"".join([bytes(piece) for piece in id_cred_i])
         proof = method.authenticate_3(schedule, *to_sign, id_cred_i, identity, ead_3, randomness)
         fields = encode_id_cred_field(id_cred_i), head_of_bytes(len(proof)), proof
-        frame, room = messages.frame_in_place(None, c_r, fields + (ead_3, tag))
+        frame, room = _frame(None, c_r, fields + (ead_3, tag))
         return frame, room[:-tag], room
     length = row.signature
     if by_kid:
         id_cred_i = (encode_id_cred_field(id_cred_i[0]),)
     head = head_of_bytes(length)
-    frame, room = messages.frame_in_place(memory, c_r, id_cred_i + (head, length, ead_3, tag))
+    frame, room = _frame(memory, c_r, id_cred_i + (head, length, ead_3, tag))
     at = sum([len(piece) for piece in id_cred_i])
     named: "Any" = id_cred_by_kid(own) if by_kid else room[:at]
     at += len(head)
     method.authenticate_3(schedule, *to_sign, named, identity, ead_3, randomness, room[at : at + length])
     return frame, room[:-tag], room
+
+
+def _frame(
+    memory: "memoryview | None", c_r: bytes, pieces: "tuple[bytes | int, ...]"
+) -> "tuple[memoryview, memoryview]":
+    # Here and not at the top: while a signature is made a small board has let go of it.
+    from handfast.core.messages import frame_in_place
+
+    return frame_in_place(memory, c_r, pieces)
 
 
 def open_sealed(schedule: "KeySchedule", sealing: Sealing, ciphertext: bytes) -> bytes:
