@@ -197,6 +197,7 @@ class Crypto:
 def _kem(kem: str) -> "tuple[Kem, MlKem | XWing]":
     part: "MlKem | XWing | None"
     phases.end(phases.SIGNATURE)
+    phases.end(phases.MESSAGES)
     if kem == MLKEM768_X25519:
         from handfast_micropython.xwing import X_WING
 

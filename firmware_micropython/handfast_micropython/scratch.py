@@ -9,13 +9,14 @@ from array import array
 from handfast_micropython.buffers import zero_words
 
 # What is taken at the first time: enough to sign with ML-DSA-65, which comes last in a handshake, when the
-# heap is in pieces. 9 KB.
+# heap is in pieces. 9 KB and 2.4.
 FIRST = 9 * 256
 
 # Read through a list, so that no function needs `global`.
 _memory = [array("I")]
+# Bytes, for t0 in its packed form while ML-DSA signs.
+FIRST_OCTETS = 6 * 416
 _ZEROS = bytes(32)
-# Bytes, for t0 in its packed form while ML-DSA signs: no KEM needs them.
 _octets = [bytearray()]
 
 
@@ -25,6 +26,7 @@ def words(count: int) -> "memoryview[int]":
         # Let go of the old ones first: both together might not fit, nor would a copy of the new ones.
         _memory[0] = array("I")
         _memory[0] = array("I", range(max(count, FIRST)))
+        octets(FIRST_OCTETS)
     return memoryview(_memory[0])[:count]
 
 

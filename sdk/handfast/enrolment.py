@@ -133,13 +133,15 @@ class Enrolment:
             self._by_kid,
         )
         self._passed("drawn")
+        # Before there is a link and what it holds.
+        machine.prepare()
+        self._passed("message_1")
         self.attempts += 1
         try:
             await self._link.connect(endpoint)
             inbox = Inbox(self._link, host.clock)
             try:
                 machine.start(host.clock.now())
-                self._passed("message_1")
                 return await self._drive(machine, inbox)
             finally:
                 inbox.close()

@@ -155,11 +155,24 @@ def credential_in(crypto: "Crypto", id_cred: "bytes | memoryview") -> "Credentia
     return decode_ccs(crypto, id_cred[2:]) if id_cred[:2] == _BY_VALUE else None
 
 
+def kept(credential: Credential) -> Credential:
+    """The same where it stays, when it was a view of a memory that is about to be used for something else."""
+    if not isinstance(credential.encoded, memoryview):
+        return credential
+    encoded = memoryview(bytes(credential.encoded))
+    # The key stands at the end of a COSE_Key, and that at the end of a CCS.
+    public_key = encoded[len(encoded) - len(credential.public_key) :]
+    return Credential(encoded, *credential[1:3], public_key, *credential[4:])
+
+
 def take_id_cred(data: bytes) -> "tuple[bytes, bytes]":
-    """(encoded ID_CRED_x, what follows) of a plaintext that begins with ID_CRED_x or its kid. DecodeError."""
+    """(encoded ID_CRED_x, what follows) of a plaintext that begins with ID_CRED_x or its kid. DecodeError.
+
+    Of a memoryview both are views.
+    """
     end = _end_of_ccs(data)
     if end:
-        return bytes(data[:end]), data[end:]
+        return data[:end], data[end:]
     data = bytes(data)
     item, encoded, rest = take(data)
     return decode_id_cred_field(item, encoded), rest

@@ -20,6 +20,7 @@ from handfast.core.constants import (
     ROOT_SECRET_LENGTH,
     SESSION_LIFETIME,
 )
+from handfast.core.credentials import kept
 from handfast.core.errors import DecodeError, LocalError, PeerError, UnexpectedMessageError
 from handfast.core.key_schedule import KeySchedule
 from handfast.core.methods import PRODUCTION
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from handfast.core import messages
     from handfast.core.credentials import Credential, Identity
     from handfast.core.methods import Profile
+    from handfast.core.suites import Suite
     from handfast.core.token import Token
     from handfast.ports import Crypto
 
@@ -103,27 +105,41 @@ class Initiator:
         self._unverified = 0
         self._resend = Resend()
         self._c_i: "bytes | None" = None
+        self._g_x: "Any" = b""
+        self._frame_1 = b""
         self._forget()
 
     # The five verbs ---------------------------------------------------------------------------
 
-    def start(self, now: float) -> None:
-        """Make message_1; `random` is called three times."""
-        if self.state != START:
-            self._after("start")
+    def prepare(self) -> None:
+        """Make the ephemeral key and message_1; `random` is called three times. `start` does it unless it
+        was done: who has little memory does it before there is a link.
+        """
+        if self.state != START or self._c_i is not None:
+            raise LocalError("message_1 is made once, before the start")
         kem = KEMS[self._suite.kem]
-        self._kem_seed = self._random(kem.seed)
-        self._c_i = self._random(IDENTIFIER_LENGTH)
-        self.attempt = self._random(ATTEMPT_LENGTH)
-        g_x = self._crypto.kem_public_key(kem.name, self._kem_seed)
+        kem_seed, c_i, attempt = [
+            self._random(length) for length in (kem.seed, IDENTIFIER_LENGTH, ATTEMPT_LENGTH)
+        ]
+        g_x = self._crypto.kem_public_key(kem.name, kem_seed)
         from handfast.core import initiator_message_1
 
-        frame, self._hash_1, self._g_x = initiator_message_1.make(
-            self._schedule, self._method.number, self._suites_i, g_x, self._c_i,
+        self._frame_1, self._hash_1, self._g_x = initiator_message_1.make(
+            self._schedule, self._method.number, self._suites_i, g_x, c_i,
             self._hub_id, self._token, self._hub_credential is not None,
         )  # fmt: skip
+        self._kem_seed, self._c_i, self.attempt = kem_seed, c_i, attempt
+
+    def start(self, now: float) -> None:
+        """message_1 leaves."""
+        if self.state != START:
+            self._after("start")
+        if self._c_i is None:
+            self.prepare()
+        assert self._c_i is not None
         self._resend.begin(self._c_i[-1], now)
-        self._send(frame, now)
+        self._send(self._frame_1, now)
+        self._frame_1 = b""
         self.state = self._after("start")
 
     def receive(self, payload: "bytes | memoryview", now: float) -> None:
@@ -202,16 +218,18 @@ class Initiator:
     # message_2 --------------------------------------------------------------------------------
 
     def _message_2(self, message_2: bytes) -> None:
-        from handfast.core import initiator_message_2
-
         # What cannot be one by its length costs nothing, so it is not counted as a try.
-        g_y, ciphertext_2 = initiator_message_2.split(self._schedule, message_2)
+        g_y, ciphertext_2 = _split(message_2, self._suite)
         try:
-            self._th_2, self._prk_2e, self._plaintext_2, plaintext, credential = initiator_message_2.read(
-                self._schedule, self._kem_seed, self._hash_1, g_y, ciphertext_2, self._memory is not None
-            )
+            g_xy = self._crypto.decapsulate(self._suite.kem, self._kem_seed, g_y)
+            self._th_2 = self._schedule.th_2_of(g_y, self._hash_1)
+            self._prk_2e = self._schedule.prk_2e(self._th_2, g_xy)
+            self._plaintext_2 = self._schedule.cipher_2(self._prk_2e, self._th_2, ciphertext_2)
+            del ciphertext_2, g_xy
+            plaintext, credential = _read(self._crypto, self._plaintext_2)
         except PeerError as error:
-            # Garbage here and a wrong signature later are one and the same: somebody else's message_2.
+            # A wrong ciphertext decapsulates to noise (FIPS 203 section 6.3), so garbage here and a
+            # wrong signature later are one and the same: somebody else's message_2.
             self._not_verified(error)
             raise
         self._g_y = g_y
@@ -242,9 +260,12 @@ class Initiator:
         own, c_r = self._identity.credential, self._received_2.c_r
         th_3 = schedule.th_3(self._th_2, self._plaintext_2, credential.encoded)
         prk_4e3m = self._method.prk_4e3m(schedule, self._prk_3e2m, th_3, self._g_y, own, self._identity.seed)
-        # The right message_2 has come: message_1 is not sent again.
-        self._resend.rest()
-        self._g_x = b""
+        if self._memory is not None:
+            # message_3 is made in the memory of message_2, which nothing reads any more. Nor is message_1 sent
+            # again: the right message_2 has come.
+            credential = kept(credential)
+            self._received_2, self._plaintext_2, self._g_x = None, b"", b""
+            self._resend.rest()
         ead_3 = self._ead_3(th_3) if self._suite.mandatory_items else b""
         row = SIGNATURES.get(self._suite.signature)
         randomness = self._random(32 if row is None else row.randomness)
@@ -355,6 +376,18 @@ def _frame_in(payload: "bytes | memoryview") -> "messages.Frame":
     from handfast.core import messages
 
     return messages.decode_frame(payload)
+
+
+def _split(message_2: bytes, suite: "Suite") -> "tuple[bytes, bytes]":
+    from handfast.core import messages
+
+    return messages.split_message_2(message_2, suite)
+
+
+def _read(crypto: "Crypto", plaintext_2: bytes) -> "tuple[Any, Credential | None]":
+    from handfast.core import initiator_message_2
+
+    return initiator_message_2.read(crypto, plaintext_2)
 
 
 def _encoded_ead_2(items: "list[tuple[int, bytes | None]]") -> bytes:

@@ -8,32 +8,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from handfast.core.credentials import Credential
-    from handfast.core.key_schedule import KeySchedule
+    from handfast.ports import Crypto
 
 
-def split(schedule: "KeySchedule", message_2: bytes) -> "tuple[bytes, bytes]":
-    """(G_Y, CIPHERTEXT_2); DecodeError for what cannot be a message_2 by its length."""
-    return messages.split_message_2(message_2, schedule.suite)
+def read(crypto: "Crypto", plaintext_2: bytes) -> "tuple[Any, Credential | None]":
+    """(The fields of PLAINTEXT_2, the credential when it came by value); PeerError when it is none.
 
-
-def read(
-    schedule: "KeySchedule", kem_seed: bytes, hash_1: bytes, g_y: bytes, ciphertext_2: bytes, in_place: bool
-) -> "tuple[bytes, bytes, bytes, Any, Credential | None]":
-    """(TH_2, PRK_2e, PLAINTEXT_2 as it came, its fields, the credential when it came by value).
-
-    PeerError when it does not decrypt to one: a wrong ciphertext decapsulates to noise (FIPS 203 section
-    6.3). `in_place`: `ciphertext_2` is a memoryview that becomes the plaintext.
+    Of a memoryview the fields and the credential are views: two kilobytes that are there once.
     """
-    crypto = schedule.crypto
-    g_xy = crypto.decapsulate(schedule.suite.kem, kem_seed, g_y)
-    th_2 = schedule.th_2_of(g_y, hash_1)
-    prk_2e = schedule.prk_2e(th_2, g_xy)
-    plaintext_2 = schedule.cipher_2(prk_2e, th_2, ciphertext_2)
-    del ciphertext_2
     plaintext = messages.decode_plaintext_2(plaintext_2)
-    id_cred_r = plaintext.id_cred_r
-    credential = credential_in(crypto, memoryview(id_cred_r) if in_place else id_cred_r)
-    return th_2, prk_2e, plaintext_2, plaintext, credential
+    return plaintext, credential_in(crypto, plaintext.id_cred_r)
 
 
 def encoded_ead(items: "list[tuple[int, bytes | None]]") -> bytes:
