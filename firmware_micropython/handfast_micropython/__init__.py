@@ -16,6 +16,12 @@ provisioning  main                                setting it up; what runs at bo
 """
 
 import gc
+import sys
+
+# MicroPython looks through the file system at every import of these, for a file might stand in their place.
+# Once is enough: it takes 150,000 instructions each time.
+for _name in ("array", "collections", "hashlib", "os"):
+    sys.modules[_name] = __import__(_name)
 
 # Collect whenever this part of the heap was taken, from the first import on. Else the first collection comes
 # when the heap is full, and what lives long lies everywhere between what does not: nothing large finds a

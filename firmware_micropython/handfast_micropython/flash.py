@@ -41,10 +41,11 @@ class FlashFolder:
     def read(self, name: str) -> "bytes | bytearray | None":
         """The bytes of the file, or None when there is none."""
         try:
-            path = self._path + "/" + name
-            # As much memory as the file is long: `read` alone doubles it until it is enough.
-            data = bytearray(os.stat(path)[6])
-            with open(path, "rb") as file:
+            with open(self._path + "/" + name, "rb") as file:
+                # As much memory as the file is long: `read` alone doubles it until it is enough. Its end
+                # tells the length; `os.stat` would look for the file a second time.
+                data = bytearray(file.seek(0, 2))
+                file.seek(0)
                 length = file.readinto(data)
             return data if length == len(data) else bytes(data[:length])
         except OSError as error:

@@ -100,14 +100,15 @@ class Keystore:
     def load(self, name: str) -> "bytes | None":
         """The value last saved under `name` (1 to 40 of a-z 0-9 _ -), or None; KeystoreError."""
         try:
-            counters = self._counters(name)
-            newest = 0 if counters[0] >= counters[1] else 1
-            # Read once more and not kept: a board has no room for two copies of two kilobytes.
-            slot = self._slot("%s.%d" % (name, newest))
-            if slot.counter != counters[newest]:
-                raise KeystoreError(
-                    "%r in %s is another one at each look; check the flash" % (name, self._path)
-                )
+            counters, slot = self._slots(name)
+            if counters[0] > counters[1]:
+                # Read once more and not kept: a board has no room for two copies of two kilobytes.
+                slot = _MISSING
+                slot = self._slot("%s.0" % name)
+                if slot.counter != counters[0]:
+                    raise KeystoreError(
+                        "%r in %s is another one at each look; check the flash" % (name, self._path)
+                    )
             return None if slot.value is None else bytes(slot.value)
         except OSError as error:
             raise self._failure("read", error)
@@ -131,19 +132,22 @@ class Keystore:
         """Nothing is read or written any more; may be called twice."""
         self._open = False
 
-    def _counters(self, name: str) -> "list[int]":
-        """Those of both slots of `name`; KeystoreError when neither can be trusted."""
+    def _slots(self, name: str) -> "tuple[list[int], Slot]":
+        """The counters of both slots of `name`, and the second slot; KeystoreError when both are damaged."""
         if not self._open:
             raise LocalError("the keystore was closed")
         if not 1 <= len(name) <= MAX_NAME or not all(letter in _LETTERS for letter in name):
             raise LocalError("%r is no name for a value; use 1 to 40 of a-z 0-9 _ -" % name)
-        counters = [self._slot("%s.%d" % (name, slot)).counter for slot in (0, 1)]
+        first = self._slot("%s.0" % name).counter
+        # After a save both are the same, and the one that was read last need not be read again.
+        slot = self._slot("%s.1" % name)
+        counters = [first, slot.counter]
         if counters == [_TORN.counter, _TORN.counter]:
             raise KeystoreError(
                 "both copies of %r in %s are damaged; reset the device and onboard it again"
                 % (name, self._path)
             )
-        return counters
+        return counters, slot
 
     def _slot(self, file: str) -> Slot:
         record = self._folder.read(file)
@@ -158,7 +162,7 @@ class Keystore:
 
     def _write(self, name: str, kind: int, value: bytes) -> None:
         try:
-            counters = self._counters(name)
+            counters = self._slots(name)[0]
             record = encode_slot(kind, max(counters) + 1, value)
             worse = 0 if counters[0] <= counters[1] else 1
             for slot in (worse, 1 - worse):

@@ -12,6 +12,7 @@ from handfast_micropython.keccak import shake256
 
 CHIP_LENGTH = 64
 JITTER_SAMPLES = 512
+_BLOCK = bytes(64)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ class SecondSource:
         """How long the same little work takes, again and again, in microseconds."""
         samples = bytearray(JITTER_SAMPLES)
         ticks = self._clock.ticks_us
-        work = b""
+        # The work is one block of SHA-256, and takes nothing from the heap.
+        work = hashlib.sha256().update
         for at in range(JITTER_SAMPLES):
-            work = hashlib.sha256(work).digest()
+            work(_BLOCK)
             samples[at] = ticks() & 0xFF
         return bytes(samples)

@@ -64,8 +64,9 @@ static mp_uint_t mp_machine_uart_read(mp_obj_t self_in, void *to, mp_uint_t size
     uint8_t *bytes = to;
     uint32_t patience = self->timeout;
     for (mp_uint_t at = 0; at < size; at++, patience = self->timeout_char) {
-        uint32_t start = clock_ms();
         int byte = uart_read(self->id);
+        // The clock takes more than the byte does.
+        uint32_t start = byte < 0 ? clock_ms() : 0;
         while (byte < 0) {
             if (clock_ms() - start >= patience) {
                 if (at == 0) {

@@ -15,6 +15,7 @@
 
 extern char _sheap[], _eheap[], _estack[];
 size_t heap_peak;
+bool heap_watched;
 
 int main(void) {
     options_init();
@@ -50,10 +51,12 @@ void gc_collect(void) {
     gc_collect_start();
     gc_helper_collect_regs_and_stack();
     gc_collect_end();
-    gc_info_t info;
-    gc_info(&info);
-    if (info.used > heap_peak) {
-        heap_peak = info.used;
+    if (heap_watched) {
+        gc_info_t info;
+        gc_info(&info);
+        if (info.used > heap_peak) {
+            heap_peak = info.used;
+        }
     }
 }
 

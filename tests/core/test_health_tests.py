@@ -3,8 +3,9 @@
 from refusal import refused
 from vector_file import load, load_file
 
+from handfast.core.cutoffs import critical_count, proportion_cutoff
 from handfast.core.errors import LocalError
-from handfast.core.health_tests import HealthTests, critical_count, proportion_cutoff, repetition_cutoff
+from handfast.core.health_tests import HealthTests, proportion_cutoffs, repetition_cutoff
 
 
 def number(value: bytes) -> int:
@@ -107,3 +108,10 @@ def test_a_claim_or_a_rate_out_of_range_is_refused() -> None:
         refused(LocalError, HealthTests, claim)
     for exponent in (0, 19, 41):
         refused(LocalError, HealthTests, 1000, exponent)
+
+
+def test_the_cutoffs_that_are_kept_are_those_that_are_computed() -> None:
+    # A test of properties asks for every claim.
+    for claim in (500, 765, 800, 930, 1000):
+        computed = (proportion_cutoff(8 * claim, 512, 40), proportion_cutoff(claim, 1024, 40))
+        assert proportion_cutoffs(claim, 40) == computed

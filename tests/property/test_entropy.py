@@ -13,16 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from handfast.core.cutoffs import critical_count, proportion_cutoff
 from handfast.core.entropy import STARTUP, Pool
 from handfast.core.errors import EntropyError, Error
 from handfast.core.health_tests import (
+    BIT_WINDOW,
+    BYTE_WINDOW,
+    FALSE_POSITIVE_EXPONENT,
+    MAX_CLAIM,
+    MIN_CLAIM,
     AdaptiveProportion,
     BitAdaptiveProportion,
     BitRepetitionCount,
     HealthTests,
     RepetitionCount,
-    critical_count,
-    proportion_cutoff,
+    proportion_cutoffs,
     repetition_cutoff,
 )
 from handfast_cpython.crypto import Crypto
@@ -127,6 +132,15 @@ def test_the_cutoffs_are_those_of_exact_arithmetic(claim: int, exponent: int) ->
     assert proportion_cutoff(claim, 1024, exponent) == exact_critical_count(1024, claim, exponent)
     assert proportion_cutoff(8 * claim, 512, exponent) == exact_critical_count(512, 8 * claim, exponent)
     assert repetition_cutoff(claim, exponent) == 1 + math.ceil(Decimal(exponent * 1000) / claim)
+
+
+@pytest.mark.parametrize("exponent", [FALSE_POSITIVE_EXPONENT, 20])
+def test_the_cutoffs_that_are_kept_are_those_that_are_computed_for_every_claim(exponent: int) -> None:
+    for claim in range(MIN_CLAIM, MAX_CLAIM + 1):
+        assert proportion_cutoffs(claim, exponent) == (
+            proportion_cutoff(8 * claim, BYTE_WINDOW, exponent),
+            proportion_cutoff(claim, BIT_WINDOW, exponent),
+        )
 
 
 @settings(max_examples=100, deadline=None)

@@ -4,8 +4,7 @@ A source is tested as bits (most significant bit of each byte first) and as byte
 view sees what the other cannot: a byte that repeats has short runs of bits, a slow bias of the
 bits hides among 256 byte values. So there are four tests, all of them continuous; any one raises
 the alarm. The cut-offs follow from two numbers: the min-entropy that the source claims, and the
-false-positive rate 2^-e. All of it is integer arithmetic, so that every interpreter computes the
-same cut-offs.
+false-positive rate 2^-e (see `handfast.core.cutoffs`).
 """
 
 from collections import namedtuple
@@ -29,64 +28,43 @@ MAX_CLAIM = 1000
 # `test` names the test, `sample` counts bits or bytes since the source was started, from 1.
 Alarm = namedtuple("Alarm", ("test", "sample", "cutoff"))
 
-# Fixed point: numbers below 1 have 128 bits. LN_2 is the natural logarithm of 2.
-_PRECISION = 128
-_ONE = 1 << _PRECISION
-_LN_2 = 0xB17217F7D1CF79ABC9E3B39803F2F6AF
+# The cut-offs of the adaptive proportion tests for the usual false-positive rate, which take a chip 27
+# million instructions to compute: that of a claim of 1000 and, bit by bit from the lowest, whether the claim
+# that is lower by one has one more. A test compares all of them with `handfast.core.cutoffs`.
+_BYTE_CUTOFF = 19
+_BYTE_STEPS = int(
+    "4488888884442110842108410820820820810204081010202010100804010040"
+    "1002004004004002001000400080008000800020000800008000020000040",
+    16,
+)
+_BIT_CUTOFF = 625
+_BIT_STEPS = int(
+    "954aa54aa54aa54a952a952952a54a94a95295295294a94a52a5294a5294a529"
+    "4a525294a4a5292949494a4a4a4a4a4a49494929292524949252494924a49",
+    16,
+)
 
 
-def _power_of_half(thousandths: int) -> int:
-    """2^(-thousandths / 1000) in fixed point: the series of exp, its error is below 2^-120."""
-    whole = thousandths // 1000
-    x = _LN_2 * (thousandths % 1000) // 1000
-    power = term = _ONE
-    n = 1
-    while term:
-        term = term * x // (n * _ONE)
-        power += -term if n & 1 else term
-        n += 1
-    return power >> whole
+def proportion_cutoffs(min_entropy: int, exponent: int) -> "tuple[int, int]":
+    """SP 800-90B section 4.4.2: the cut-offs over bytes and over bits; `min_entropy` as HealthTests."""
+    if exponent != FALSE_POSITIVE_EXPONENT:
+        # A board that uses the usual rate need not load it.
+        from handfast.core.cutoffs import proportion_cutoff
 
-
-def critical_count(trials: int, min_entropy: int, exponent: int) -> int:
-    """The smallest C with Pr(B >= C) <= 2^-exponent, B binomial with p = 2^(-min_entropy / 1000).
-
-    This is 1 + CRITBINOM(trials, p, 1 - 2^-exponent) in the notation of SP 800-90B. `min_entropy`
-    is in thousandths of a bit per sample. The answer may be trials + 1, which is never reached.
-    """
-    p = _power_of_half(min_entropy)
-    q = _ONE - p
-    # Each probability is kept relative to the greatest one: their sum stands for 1, and what is
-    # too small for the fixed point is too small to matter.
-    mode = (trials + 1) * p >> _PRECISION
-    below = 0
-    weight = _ONE
-    for k in range(mode, 0, -1):
-        weight = weight * k * q // ((trials - k + 1) * p)
-        below += weight
-    tail = 0
-    weight = _ONE
-    for k in range(mode, trials + 1):
-        tail += weight
-        weight = weight * (trials - k) * p // ((k + 1) * q)
-    total = below + tail
-    count = mode
-    weight = _ONE
-    while tail << exponent > total:
-        tail -= weight
-        weight = weight * (trials - count) * p // ((count + 1) * q)
-        count += 1
-    return count
+        return (
+            proportion_cutoff(8 * min_entropy, BYTE_WINDOW, exponent),
+            proportion_cutoff(min_entropy, BIT_WINDOW, exponent),
+        )
+    below = (1 << MAX_CLAIM - min_entropy) - 1
+    return (
+        _BYTE_CUTOFF + bin(_BYTE_STEPS & below).count("1"),
+        _BIT_CUTOFF + bin(_BIT_STEPS & below).count("1"),
+    )
 
 
 def repetition_cutoff(min_entropy: int, exponent: int) -> int:
     """SP 800-90B section 4.4.1: C = 1 + ceil(exponent / H), H in thousandths of a bit per sample."""
     return 1 + (exponent * 1000 + min_entropy - 1) // min_entropy
-
-
-def proportion_cutoff(min_entropy: int, window: int, exponent: int) -> int:
-    """SP 800-90B section 4.4.2: C = 1 + CRITBINOM(window, 2^-H, 1 - 2^-exponent)."""
-    return critical_count(window, min_entropy, exponent)
 
 
 # Each test has a quick look at a piece of a healthy source, which costs a few calls for all of it, and
@@ -270,12 +248,13 @@ class HealthTests:
                 "a false-positive rate of 2^-%d was given; 2^-20 to 2^-40 are allowed" % exponent
             )
         byte_entropy = 8 * min_entropy
+        bytes_cutoff, bits_cutoff = proportion_cutoffs(min_entropy, exponent)
         self._bytes = 0
         self._tests = (
             (RepetitionCount(repetition_cutoff(byte_entropy, exponent)), 1),
-            (AdaptiveProportion(proportion_cutoff(byte_entropy, BYTE_WINDOW, exponent)), 1),
+            (AdaptiveProportion(bytes_cutoff), 1),
             (BitRepetitionCount(repetition_cutoff(min_entropy, exponent)), 8),
-            (BitAdaptiveProportion(proportion_cutoff(min_entropy, BIT_WINDOW, exponent)), 8),
+            (BitAdaptiveProportion(bits_cutoff), 8),
         )
 
     def test(self, data: bytes) -> "Alarm | None":
