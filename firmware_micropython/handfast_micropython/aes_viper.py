@@ -80,39 +80,52 @@ def add_round_key(slices, keys, start: int):
 
 
 @micropython.viper
-def shift_rows(slices):
-    """FIPS 197 section 5.1.2: row r turns by r columns, which are two bits wide here."""
+def shift_rows(x: uint, change: uint, slices):
+    """FIPS 197 section 5.1.2: row r turns by r columns, which are two bits wide here.
+
+    Rows 2 and 3 turn by two columns, then rows 1 and 3 by one. What the first two are given is not read:
+    they are where a chip has registers.
+    """
     words = ptr32(slices)
     index = 0
     while index < 8:
         x = uint(words[index])
-        y = x & 0x000000FF
-        y = y | ((x >> 2) & 0x00003F00) | ((x & 0x00000300) << 6)
-        y = y | ((x >> 4) & 0x000F0000) | ((x & 0x000F0000) << 4)
-        y = y | ((x >> 6) & 0x03000000) | ((x & 0x3F000000) << 2)
-        words[index] = y
+        change = ((x >> 4) ^ x) & 0x0F0F0000
+        x = x ^ change ^ (change << 4)
+        words[index] = (x & 0x00FF00FF) | ((x >> 2) & 0x3F003F00) | ((x & 0x03000300) << 6)
         index += 1
 
 
 @micropython.viper
-def mix_columns(slices):
-    """FIPS 197 section 5.1.3: 2a0 + 3a1 + a2 + a3 with a turned word for each next row."""
+def end_round(x: uint, y: uint, slices, keys, start: int):
+    """ShiftRows as above, MixColumns and AddRoundKey (FIPS 197 sections 5.1.2 to 5.1.4), word by word.
+
+    MixColumns is 2a0 + 3a1 + a2 + a3 with a turned word for each next row.
+    """
     words = ptr32(slices)
-    # What doubling carries out of bit 7 comes back as 0x1B: into bits 0, 1, 3 and 4.
+    key = ptr32(keys)
+    # Word 7 first: what doubling carries out of bit 7 comes back as 0x1B, into bits 0, 1, 3 and 4.
     x = uint(words[7])
-    first_one = x ^ ((x >> 8) | ((x & 0xFF) << 24))
-    carry = first_one
-    last = uint(0)
+    y = ((x >> 4) ^ x) & 0x0F0F0000
+    x = x ^ y ^ (y << 4)
+    x = (x & 0x00FF00FF) | ((x >> 2) & 0x3F003F00) | ((x & 0x03000300) << 6)
+    carry = x ^ ((x >> 8) | ((x & 0xFF) << 24))
+    last = carry
+    # Bit k says whether word k takes the carry; that of word 0 is `last` already.
+    carries = 0b11010
     index = 0
     while index < 8:
         x = uint(words[index])
-        next_row = (x >> 8) | ((x & 0xFF) << 24)
-        pair = x ^ next_row
-        y = last ^ next_row ^ (pair >> 16) ^ ((pair & 0xFFFF) << 16)
-        if index == 0 or index == 1 or index == 3 or index == 4:
+        y = ((x >> 4) ^ x) & 0x0F0F0000
+        x = x ^ y ^ (y << 4)
+        x = (x & 0x00FF00FF) | ((x >> 2) & 0x3F003F00) | ((x & 0x03000300) << 6)
+        y = (x >> 8) | ((x & 0xFF) << 24)
+        x = x ^ y
+        y = y ^ last ^ (x >> 16) ^ ((x & 0xFFFF) << 16) ^ uint(key[start + index])
+        last = x
+        if (carries >> index) & 1:
             y = y ^ carry
         words[index] = y
-        last = pair
         index += 1
 
 
@@ -230,12 +243,10 @@ def encrypt(slices, keys, rounds: int):
     turn = 1
     while turn < rounds:
         sub_bytes(slices)
-        shift_rows(slices)
-        mix_columns(slices)
-        add_round_key(slices, keys, 8 * turn)
+        end_round(0, 0, slices, keys, 8 * turn)
         turn += 1
     sub_bytes(slices)
-    shift_rows(slices)
+    shift_rows(0, 0, slices)
     add_round_key(slices, keys, 8 * rounds)
 
 

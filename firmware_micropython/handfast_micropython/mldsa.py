@@ -36,12 +36,19 @@ def _zetas() -> "array[int]":
     """FIPS 204 appendix B: 1753^BitRev8(k) modulo q."""
     table = array("I", bytes(4 * 256))
     table[0] = 1
+    factors, products = scratch.polynomials(2)
     # BitRev8(k + half) is BitRev8(k) + 128 / half for k below half, a power of 2.
     half = 1
     while half < 256:
         factor = 1753 ** (128 // half) % Q
         for index in range(half):
-            table[half + index] = table[index] * factor % Q
+            factors[index] = factor
+        # Outside a kernel a chip multiplies 23 bits on the heap.
+        clear(0, products)
+        kernels.multiply_add(0, 0, products, factors, table)
+        kernels.reduce(0, products)
+        for index in range(half):
+            table[half + index] = products[index]
         half *= 2
     return table
 
