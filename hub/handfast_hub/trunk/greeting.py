@@ -17,7 +17,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from handfast.core.constants import KID_LENGTH
 from handfast.core.errors import AuthenticationError, UnexpectedMessageError
-from handfast.core.key_schedule import extract
+from handfast.core.kdf import extract
 from handfast.core.suites import SHA_256
 from handfast.ports import Crypto
 
@@ -37,7 +37,7 @@ class Caller(NamedTuple):
 
     def __repr__(self) -> str:
         """Nothing of the key: this may stand in a traceback."""
-        return f"Caller({self.kid.hex()})"
+        return "<Caller, secret>"
 
     def answer(self, challenge: bytes) -> bytes:
         """What shows to who gave `challenge` that we hold the secret; ANSWER_LENGTH bytes."""
