@@ -77,6 +77,17 @@ def test_an_epoch_of_two_ways_is_kept_while_it_is_fresh_and_no_key_of_one_way_is
     assert joined.kmes.asked[asked:] == [(2, 1)] * 3
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_hub_that_is_started_anew_is_opened_to_with_a_key_of_one_way_rather_than_none(number: int) -> None:
+    joined = opened(secret_ways=(2, 2))
+    joined.kmes.ways = 1
+    joined.restart(number)
+    joined.run(8.0)
+    assert ways(joined) == [(1, 2)] * 2
+    told = [event for event in joined.events[1 - number] if isinstance(event, Established)]
+    assert [event.ways for event in told] == [2, 1]
+
+
 def test_without_any_key_it_goes_on_as_ever() -> None:
     joined = opened(secret_ways=(2, 2))
     joined.kmes.up = False

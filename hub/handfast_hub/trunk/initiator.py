@@ -113,8 +113,10 @@ class Initiator(Lane):
 
     def _ask(self, opens: bool, now: float) -> None:
         ways, epoch = self.secret_ways, self.current
-        # While `secret` may travel a key of fewer ways would only end that.
-        least = ways if epoch is not None and epoch.sound and self._can_wait(epoch, now) else 1
+        # While `secret` may travel a key of fewer ways would only end that. An opening cannot be put off, and
+        # is better with such a key than with none.
+        kept = not opens and epoch is not None and epoch.sound and self._can_wait(epoch, now)
+        least = ways if kept else 1
         self._wanted_ways = ways
         self._asked = _Asked(self.want_key(None, ways, least), opens, now + KEY_PATIENCE)
 
