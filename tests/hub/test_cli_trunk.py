@@ -1,9 +1,15 @@
-"""`handfast-hub trunk policy`, and what is said of rules that are wrong."""
+"""`handfast-hub trunk policy` and `trunk status`, and what is said of rules that are wrong."""
+
+import asyncio
+import json
 
 import pytest
+import registry_world as world
 from operator_shell import Shell
 
 from handfast_cpython.terminal import USAGE
+from handfast_hub.config import load_config
+from handfast_hub.registry.registry import Registry
 
 TRUNK = '\n[trunk.vienna]\nhub = "x"\nsecret_file = "x"\ncommands = true\n'
 
@@ -75,3 +81,38 @@ def test_a_wrong_key_of_a_rule_names_the_nearest_right_one(shell: Shell) -> None
     shell.config.write_text(shell.config.read_text().replace('class = "secret"', 'clas = "secret"'))
     text = shell.type("config", "check", code=USAGE)
     assert "[trunk.policy] has no key 'clas'; did you mean 'class'?" in text
+
+
+@pytest.mark.parametrize(
+    ("ways", "wanted", "said"),
+    [
+        (2, 2, "7, QKD over 2 of 2 ways"),
+        (1, 2, "7, QKD over 1 of 2 ways"),
+        (1, 1, "7, QKD "),
+        (0, 2, "7, ML-KEM alone"),
+    ],
+)
+def test_the_status_says_over_how_many_ways_the_key_in_use_came(
+    shell: Shell, ways: int, wanted: int, said: str
+) -> None:
+    configured(shell)
+    status = {
+        "up": True,
+        "epochs": {"hybrid": {"number": 7, "qkd": ways > 0, "ways": ways}, "bulk": None},
+        "secret_open": ways == wanted,
+        "secret_ways": wanted,
+        "readings": {"secret": {"acknowledged": 3, "sent": 5}},
+        "qkd_keys": None,
+    }
+
+    async def say() -> None:
+        registry = await Registry.open(load_config(shell.config), world.crypto)
+        await registry.bridging.say("vienna", json.dumps(status))
+        await registry.close()
+
+    asyncio.run(say())
+    text = shell.type("trunk", "status")
+    assert said in text
+    assert ("open" if ways == wanted else "closed") in text
+    [found] = shell.json("trunk", "status")
+    assert {name: found[name] for name in status} == status
