@@ -1,6 +1,9 @@
 """Counters of the hub: every name that Prometheus sees, in one place."""
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Enum, Gauge, Histogram
+
+# What a key feed can be at, as in `handfast-hub feed status` (docs/feeds.md).
+FEED_STATES = ("waiting", "fed", "kept", "closed", "failing", "stopped")
 
 
 class Metrics:
@@ -20,6 +23,24 @@ class Metrics:
         self.half_open = Gauge("handfast_half_open", "Handshakes under way", registry=registry)
         self.seconds = Histogram(
             "handfast_handshake_seconds", "From message_1 to message_4, in seconds", registry=registry
+        )
+        self.feed_keys = Counter(
+            "handfast_feed_keys", "Keys that a feed's consumer took", ["feed"], registry=registry
+        )
+        self.feed_key_at = Gauge(
+            "handfast_feed_last_key_timestamp_seconds",
+            "When a feed's consumer took a key last, in seconds since 1970",
+            ["feed"],
+            registry=registry,
+        )
+        self.feed_state = Enum(
+            "handfast_feed_state", "How a feed fares", ["feed"], states=FEED_STATES, registry=registry
+        )
+        self.feed_failures = Counter(
+            "handfast_feed_failures",
+            "What a feed's consumer did not do: by what was asked of it, and why",
+            ["feed", "asked", "reason"],
+            registry=registry,
         )
 
 

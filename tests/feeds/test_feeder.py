@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,6 +18,7 @@ from handfast_hub.feeds.feeds import Feeds
 from handfast_hub.feeds.keys import FeedKey, derive_key
 from handfast_hub.feeds.settings import WireguardFeed
 from handfast_hub.feeds.worker import Worker
+from handfast_hub.metrics import FEED_STATES, METRICS
 from handfast_hub.trunk.events import Established, Suspect
 
 EXPORTER = bytes(range(48))
@@ -86,6 +88,13 @@ async def feeding(
 
 async def state(feeder: Feeder, wanted: str) -> None:
     await until(lambda: feeder.status()["state"] == wanted)
+    # Prometheus is told the same at the same moment.
+    shown = {each: _sample("handfast_feed_state", handfast_feed_state=each) for each in FEED_STATES}
+    assert shown == {each: float(each == wanted) for each in FEED_STATES}
+
+
+def _sample(name: str, **labels: str) -> float:
+    return METRICS.registry.get_sample_value(name, {"feed": "office", **labels}) or 0.0
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +125,25 @@ async def test_a_key_is_tried_again_and_then_the_next_one_is_waited_for() -> Non
         feeder.offer(key(2))
         await state(feeder, "fed")
         assert feeder.status()["reason"] == ""
+
+
+async def test_keys_and_failures_are_counted_by_what_was_asked_and_why() -> None:
+    before = time.time()
+    keys, failures = _sample("handfast_feed_keys_total"), {}
+    for asked, reason in (("key", "refused"), ("key", "fault"), ("close", "refused"), ("close", "final")):
+        failures[asked, reason] = _sample("handfast_feed_failures_total", asked=asked, reason=reason)
+    consumer = Listed(FeedError("no room"), RuntimeError("secret text"))
+    async with feeding(consumer, "close") as feeder:
+        feeder.offer(key(1))
+        await state(feeder, "fed")
+        consumer.fail(FeedError("busy"), FeedError("the PIN is wrong", lasting=True))
+        feeder.distrust("an alarm")
+        await state(feeder, "stopped")
+    assert _sample("handfast_feed_keys_total") == keys + 1
+    assert before <= _sample("handfast_feed_last_key_timestamp_seconds") <= time.time()
+    for (asked, reason), count in failures.items():
+        now = _sample("handfast_feed_failures_total", asked=asked, reason=reason)
+        assert now == count + 1, (asked, reason)
 
 
 async def test_a_newer_key_ends_the_attempts_with_an_older_one(monkeypatch: pytest.MonkeyPatch) -> None:

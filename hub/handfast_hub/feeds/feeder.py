@@ -16,6 +16,7 @@ import structlog
 from handfast.core.errors import Error
 from handfast_hub.feeds.keys import FeedKey
 from handfast_hub.feeds.settings import Feed
+from handfast_hub.metrics import METRICS, Metrics
 
 _LOG = structlog.get_logger("handfast.hub.feeds")
 
@@ -52,9 +53,12 @@ class Consumer(Protocol):
 class Feeder:
     """One `[feed.NAME]`."""
 
-    def __init__(self, name: str, settings: Feed, consumer: Consumer, fresh: float) -> None:
+    def __init__(
+        self, name: str, settings: Feed, consumer: Consumer, fresh: float, metrics: Metrics = METRICS
+    ) -> None:
         """`fresh`: after so many seconds without a new key the last one is no sound key any more."""
         self.name = name
+        self._metrics = metrics
         self.settings = settings
         self._consumer = consumer
         self._fresh = fresh
@@ -70,15 +74,20 @@ class Feeder:
         self._behind = False
         self._problem = ""
         self._ended = False
+        metrics.feed_keys.labels(name)
+        metrics.feed_key_at.labels(name)
+        self._show()
 
     def offer(self, key: FeedKey) -> None:
         """A new key, to use from now on."""
         self._offered, self._unsound, self._last = key, "", time.monotonic()
+        self._show()
         self._told.set()
 
     def distrust(self, reason: str) -> None:
         """There is no sound QKD key now; a key that was not handed on yet never will be."""
         self._offered, self._unsound = None, reason
+        self._show()
         self._told.set()
 
     def status(self) -> dict[str, object]:
@@ -94,6 +103,9 @@ class Feeder:
             "reason": self._problem or self._unsound,
         }
 
+    def _show(self) -> None:
+        self._metrics.feed_state.labels(self.name).state(self._state())
+
     def _state(self) -> str:
         if self._ended:
             return "stopped"
@@ -108,7 +120,7 @@ class Feeder:
     async def run(self) -> None:
         """Feed, until cancelled or until the consumer says that another try would do harm."""
         try:
-            await self._insist(self._look_after)
+            await self._insist("look", self._look_after)
             while True:
                 ends = self._last + self._fresh
                 left = LOOK_SECONDS if self._unsound else ends - time.monotonic()
@@ -119,13 +131,14 @@ class Feeder:
                 self._told.clear()
                 key, self._offered = self._offered, None
                 if key is not None:
-                    await self._insist(partial(self._put, key))
+                    await self._insist("key", partial(self._put, key))
                 elif self._unsound and self.settings.without_qkd == "close" and not self._is_shut():
-                    await self._insist(self._shut, for_ever=True)
+                    await self._insist("close", self._shut, for_ever=True)
                 elif not told:
-                    await self._insist(self._look_after)
+                    await self._insist("look", self._look_after)
         except FeedError:
             self._ended = True
+            self._show()
             _LOG.error("the feed has stopped", feed=self.name, reason=self._problem)
 
     def _is_shut(self) -> bool:
@@ -136,6 +149,8 @@ class Feeder:
         self._behind = True
         await self._consumer.put(key)
         self._used, self._closed, self._behind = (key.epoch, key.name.hex(), time.time()), False, False
+        self._metrics.feed_keys.labels(self.name).inc()
+        self._metrics.feed_key_at.labels(self.name).set(self._used[2])
         _LOG.info("key fed", feed=self.name, epoch=key.epoch, key=key.name.hex())
 
     async def _shut(self) -> None:
@@ -147,10 +162,12 @@ class Feeder:
         # Somebody may have set the consumer up anew, without any key.
         await self._consumer.prepare()
 
-    async def _insist(self, work: Callable[[], Awaitable[None]], *, for_ever: bool = False) -> None:
+    async def _insist(
+        self, asked: str, work: Callable[[], Awaitable[None]], *, for_ever: bool = False
+    ) -> None:
         """Until it is done, or there is something newer to do; FeedError when it must not be tried again."""
         pauses = iter(PAUSES)
-        while not await self._tried(work):
+        while not await self._tried(asked, work):
             pause = next(pauses, PAUSES[-1] if for_ever else None)
             if pause is None:
                 return
@@ -158,26 +175,29 @@ class Feeder:
             if self._told.is_set():
                 return
 
-    async def _tried(self, work: Callable[[], Awaitable[None]]) -> bool:
+    async def _tried(self, asked: str, work: Callable[[], Awaitable[None]]) -> bool:
         try:
             await work()
         except FeedError as error:
-            self._note(error.detail)
+            self._note(asked, "final" if error.lasting else "refused", error.detail)
             if error.lasting:
                 raise
             return False
         except Exception as error:
             # A fault of ours or of a library: its text may hold anything, so its kind has to do.
-            self._note(f"{type(error).__name__} from the feed's consumer")
+            self._note(asked, "fault", f"{type(error).__name__} from the feed's consumer")
             return False
         if not self._behind:
             self._problem = ""
+        self._show()
         return True
 
-    def _note(self, problem: str) -> None:
+    def _note(self, asked: str, reason: str, problem: str) -> None:
+        self._metrics.feed_failures.labels(self.name, asked, reason).inc()
         if problem != self._problem:
             _LOG.error("the feed fails", feed=self.name, reason=problem)
         self._problem = problem
+        self._show()
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
