@@ -13,7 +13,7 @@ class Event(NamedTuple):
 
 class Plan(NamedTuple):
     """One load run. `rate` is readings a second of all classes together, `loss` the share of frames of the
-    carrier that are dropped in each direction, `size` the bytes of a reading."""
+    carrier that are dropped in each direction, `size` the bytes of a reading, `carrier` "tcp" or "quic"."""
 
     seconds: float
     rate: float
@@ -21,6 +21,7 @@ class Plan(NamedTuple):
     rekey: float
     size: int
     events: tuple[Event, ...]
+    carrier: str = "tcp"
 
 
 # Of how many readings in ten each class gets its share: the channel, its class of traffic, the share.

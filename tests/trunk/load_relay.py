@@ -11,16 +11,21 @@ import time
 from collections import Counter, OrderedDict
 
 from handfast.core.errors import Error, LinkClosed
-from handfast_hub.trunk.carrier import GREETING_LENGTH, Carrier, encode_greeting, in_stream
-from handfast_hub.trunk.greeting import CHALLENGE_LENGTH, Caller
+from handfast_hub.trunk.carrier import Carrier, Port
+from handfast_hub.trunk.greeting import Caller, Door
 from handfast_hub.trunk.lane import is_opening
 from handfast_hub.trunk.policy import CLASSES
+from handfast_hub.trunk.quic import QuicCarrier, dial_quic
+from handfast_hub.trunk.quic_port import listen_quic
 from handfast_hub.trunk.records import Header
-from handfast_hub.trunk.tcp import TcpCarrier
+from handfast_hub.trunk.tcp import TcpCarrier, dial_tcp, listen_tcp
 
 # Of each epoch so many records are kept, and of so many epochs; enough for any replay.
 KEPT_OF_EPOCH = 128
 KEPT_EPOCHS = 64
+
+LISTEN = {"tcp": listen_tcp, "quic": listen_quic}
+DIAL = {"tcp": dial_tcp, "quic": dial_quic}
 
 # Directions: from the hub that dials, and to it.
 UP, DOWN = "up", "down"
@@ -99,25 +104,28 @@ class Network:
 
 
 class Relay:
-    """Stands at a TCP port in front of the hub that listens."""
+    """Stands at a port in front of the hub that listens, and holds the pairing secret: over QUIC, whose TLS
+    protects nothing here, it could not be in the middle without."""
 
-    def __init__(self, port: int, target: int, network: Network) -> None:
+    def __init__(self, scheme: str, port: int, target: int, network: Network, thief: Caller) -> None:
+        self.scheme = scheme
         self.port = port
         self.target = target
         self.network = network
-        self._server: asyncio.Server | None = None
+        self.thief = thief
+        self._listening: Port | None = None
         # How often a hub was connected, and what leads to each now.
         self.calls = 0
         self._live: dict[str, Carrier] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._called, "127.0.0.1", self.port)
+        self._listening = await LISTEN[self.scheme]("127.0.0.1", self.port, self._called, Door([self.thief]))
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
         await self.cut()
+        if self._listening is not None:
+            await self._listening.close()
 
     async def cut(self) -> None:
         """End every connection; the hubs dial anew."""
@@ -132,13 +140,16 @@ class Relay:
         carrier = self._live.get(direction)
         return 0 if carrier is None else len(frames) - carrier.send(frames)
 
-    async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _called(self, near: Carrier) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        near, far = TcpCarrier(reader, writer), None
+        far = None
         try:
-            far = await self._introduced(reader, writer)
+            await near.greeting()
+            far = await DIAL[self.scheme]("127.0.0.1", self.target, self.thief)
+            # Nobody proves anything to us, who can open no record; and we have the memory.
+            near.proven = far.proven = True
             self.calls += 1
             self._live = {UP: far, DOWN: near}
             pumps = [
@@ -160,20 +171,6 @@ class Relay:
                 if carrier is not None:
                     await carrier.close()
 
-    async def _introduced(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Carrier:
-        """What leads to the hub that listens, once challenge and answer have passed by us."""
-        try:
-            behind, ahead = await asyncio.open_connection("127.0.0.1", self.target)
-        except OSError as error:
-            raise LinkClosed(f"the hub is away: {error}") from None
-        try:
-            writer.write(await behind.readexactly(CHALLENGE_LENGTH))
-            ahead.write(await reader.readexactly(GREETING_LENGTH))
-        except (OSError, EOFError) as error:
-            ahead.close()
-            raise LinkClosed(f"the hub is away: {error}") from None
-        return TcpCarrier(behind, ahead)
-
     async def _pump(self, source: Carrier, sink: Carrier, direction: str) -> None:
         with contextlib.suppress(LinkClosed):
             while True:
@@ -182,11 +179,22 @@ class Relay:
                     sink.send([frame])
 
 
-async def replay_as_thief(port: int, thief: Caller, frames: list[bytes]) -> None:
+async def replay_as_thief(scheme: str, port: int, thief: Caller, frames: list[bytes]) -> None:
     """Connect to a hub's trunk port with the pairing secret of its peer, and send it recorded frames."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    challenge = await reader.readexactly(CHALLENGE_LENGTH)
-    writer.write(encode_greeting(thief.answer(challenge)) + in_stream(frames))
-    # What is queued leaves before the connection ends.
-    writer.close()
-    await writer.wait_closed()
+    carrier = await DIAL[scheme]("127.0.0.1", port, thief)
+    try:
+        await _left(carrier)
+        carrier.send(frames)
+        await _left(carrier)
+    finally:
+        await carrier.close()
+
+
+async def _left(carrier: Carrier) -> None:
+    """What was sent has left; over QUIC a greeting that is overtaken by a record makes it worthless."""
+    async with asyncio.timeout(60.0):
+        if isinstance(carrier, QuicCarrier):
+            while carrier._connection.backlog(0):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        elif isinstance(carrier, TcpCarrier):
+            await carrier._writer.drain()

@@ -3,6 +3,7 @@
     python tests/trunk/load_run.py                  the whole run: ten minutes, 2,000 readings a second
     python tests/trunk/load_run.py --short          the run of `make test`: half a minute
     python tests/trunk/load_run.py --rate 500 --seconds 60 --loss 0
+    python tests/trunk/load_run.py --carrier quic --rate 300 --seconds 130
 
 Berlin records readings of three classes, Vienna counts what comes over the trunk. Between them stands
 a relay that drops frames; load_plan.py says what is killed when. At the end the databases of both hubs
@@ -35,6 +36,7 @@ def parse(arguments: list[str] | None) -> tuple[Plan, argparse.Namespace]:
     parser.add_argument("--seconds", type=float, help="end the load then; later events do not happen")
     parser.add_argument("--rate", type=float, help="readings a second")
     parser.add_argument("--loss", type=float, help="share of the carrier's frames that is dropped, 0 to 0.5")
+    parser.add_argument("--carrier", choices=("tcp", "quic"), help="what joins the hubs; tcp by default")
     parser.add_argument("--calm", action="store_true", help="kill nothing and replay nothing under load")
     parser.add_argument("--seed", type=int, help="of the network's randomness")
     parser.add_argument(
@@ -43,7 +45,7 @@ def parse(arguments: list[str] | None) -> tuple[Plan, argparse.Namespace]:
     parser.add_argument("--json", action="store_true", help="print the result for a program")
     options = parser.parse_args(arguments)
     plan = SHORT if options.short else WHOLE
-    given = {name: getattr(options, name) for name in ("seconds", "rate", "loss")}
+    given = {name: getattr(options, name) for name in ("seconds", "rate", "loss", "carrier")}
     plan = plan._replace(**{name: value for name, value in given.items() if value is not None})
     if not 0 <= plan.loss <= 0.5 or plan.rate <= 0 or plan.seconds <= 0:
         parser.error("expected --loss from 0 to 0.5, and --rate and --seconds above 0")
@@ -61,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{time.monotonic() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
 
     tell(
-        f"--seed {seed}: {plan.rate:g} readings a second for {plan.seconds:g} s,"
+        f"--seed {seed}: {plan.rate:g} readings a second for {plan.seconds:g} s over {plan.carrier.upper()},"
         f" {plan.loss:.0%} of frames lost"
     )
     with tempfile.TemporaryDirectory() as temporary:

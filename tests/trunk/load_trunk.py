@@ -16,10 +16,12 @@ from load_processes import HUB, PATIENCE, Ended, HubProcess, kme_process, run
 from load_relay import DOWN, UP, Network, Relay, replay_as_thief
 from two_hubs import two_hubs
 
+from handfast.core.codes import decode_hub_code
 from handfast.core.constants import KID_LENGTH
 from handfast.core.errors import Error
 from handfast_cpython import Crypto
 from handfast_hub.trunk.greeting import caller
+from handfast_hub.trunk.trunks import read_secret
 
 # Keys in store before the load begins.
 KEYS_FIRST = 50
@@ -73,13 +75,19 @@ class Load:
     async def _build(self) -> None:
         installation, network_file = await asyncio.to_thread(installed, self.folder)
         [self.port] = free_ports(1)
-        configs = await asyncio.to_thread(two_hubs, self.folder, partial(trunk_lines, installation))
+        scheme = self.plan.carrier
+        lines = partial(trunk_lines, installation)
+        configs = await asyncio.to_thread(two_hubs, self.folder, lines, (scheme,))
         self.files = {name: self.folder / name / "hub.toml" for name in ("berlin", "vienna")}
         self.kmes = {name: kme_process(network_file, "node", name) for name in self.files}
-        self.relay = Relay(self.port, configs[0].bridge.port, self.network)
+        where, trunk = configs[0].bridge, configs[0].trunk["vienna"]
+        kid = decode_hub_code(Crypto(), trunk.hub)[:KID_LENGTH]
+        listens = where.port or where.quic_port
+        thief = caller(Crypto(), kid, read_secret(trunk))
+        self.relay = Relay(scheme, self.port, listens, self.network, thief)
         self._stack.push_async_callback(self.relay.close)
         await self.relay.start()
-        self._amend(configs[0].bridge.port)
+        self._amend(f"{scheme}://127.0.0.1:{listens}", f"{scheme}://127.0.0.1:{self.port}")
         self.tell("devices onboard, KMEs start")
         await run(str(HUB), "onboard", str(self.files["berlin"]), log=self.folder / "onboard.log")
         for process in (kme_process(network_file, "line", "fibre"), *self.kmes.values()):
@@ -95,15 +103,15 @@ class Load:
             await hub.start()
         self._stack.push_async_callback(self._show_progress())
 
-    def _amend(self, listens: int) -> None:
+    def _amend(self, berlin: str, relay: str) -> None:
         """Vienna dials the relay; both rekey as planned, say what they do, and keep every reading."""
         keep = int(self.plan.rate * self.plan.seconds * 2) + 10_000
         for name, file in self.files.items():
             text = file.read_text().replace('level = "error"', 'level = "info"')
             text = text.replace("rekey_seconds = 2", f"rekey_seconds = {self.plan.rekey:g}")
             if name == "vienna":
-                assert f"tcp://127.0.0.1:{listens}" in text
-                text = text.replace(f"tcp://127.0.0.1:{listens}", f"tcp://127.0.0.1:{self.port}")
+                assert berlin in text
+                text = text.replace(berlin, relay)
             file.write_text(f"{text}[retention]\nreadings = {keep}\n")
 
     def _show_progress(self) -> Callable[[], Awaitable[None]]:
@@ -206,8 +214,7 @@ class Load:
         for _ in range(ATTEMPTS):
             calls = self.relay.calls
             before = {name: await hub.ask() for name, hub in self.hubs.items()}
-            kid = bytes.fromhex(before["vienna"]["hub_id"])[:KID_LENGTH]
-            played = await self._play_all(kid)
+            played = await self._play_all()
             growth: dict[str, dict[str, int]] = {}
 
             async def refused(
@@ -232,12 +239,12 @@ class Load:
             await asyncio.sleep(1.0)
         raise Ended(f"no connection lasted for {REPLAYS} replays {when}")
 
-    async def _play_all(self, kid: bytes) -> dict[str, int]:
+    async def _play_all(self) -> dict[str, int]:
         """How many were played to each hub, by a thief of the secret, and on the live connection."""
         third = REPLAYS // 3
         stolen = self.network.recorded(UP, third)
         # Without the pairing secret nobody gets as far as to be refused for what he plays.
-        await replay_as_thief(self.relay.target, caller(Crypto(), kid, bytes(range(32))), stolen)
+        await replay_as_thief(self.relay.scheme, self.relay.target, self.relay.thief, stolen)
         played = {"berlin": len(stolen), "vienna": 0}
         for name, direction, count in (("berlin", UP, third), ("vienna", DOWN, REPLAYS - 2 * third)):
             played[name] += self.relay.inject(direction, self.network.recorded(direction, count))
@@ -254,11 +261,12 @@ class Load:
 
     def _judge(self) -> None:
         databases = [self.folder / name / "hub.sqlite" for name in ("berlin", "vienna")]
+        outage = any(event.what.startswith("wait for an epoch") for event in self.plan.events)
         wrong = {name: count for name, count in self.sink.wrong.items() if count}
         self.checks.append(Check("bridged() gives each reading once, in order", not wrong, str(wrong or "")))
         for checks, numbers in (
             judge_readings(*databases),
-            judge_epochs(self.folder / "berlin", self.network.spans),
+            judge_epochs(self.folder / "berlin", self.network.spans, outage=outage),
         ):
             self.checks += checks
             self.numbers.update(numbers)

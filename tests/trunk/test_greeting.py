@@ -18,8 +18,9 @@ from handfast_cpython.swarm import Swarm
 from handfast_hub.trunk import trunks
 from handfast_hub.trunk.carrier import GREETING_LENGTH, Carrier, decode_greeting, encode_greeting
 from handfast_hub.trunk.greeting import ANSWER_LENGTH, CHALLENGE_LENGTH, Door, Places, caller
-from handfast_hub.trunk.quic import Protocol, udp_socket
+from handfast_hub.trunk.quic import Protocol
 from handfast_hub.trunk.quic_connection import Connection, configuration
+from handfast_hub.trunk.udp import udp_socket
 
 CRYPTO = Crypto()
 VIENNA = caller(CRYPTO, b"vienna's", bytes(range(32)))

@@ -3,14 +3,16 @@
 import secrets
 from pathlib import Path
 
+import pytest
 from load_plan import SHORT
 from load_trunk import Load
 
 
+@pytest.mark.parametrize("carrier", ["tcp", "quic"])
 async def test_nothing_is_lost_or_doubled_while_everything_is_killed_and_the_carrier_loses(
-    tmp_path: Path,
+    tmp_path: Path, carrier: str
 ) -> None:
-    load = Load(SHORT, secrets.randbelow(2**32), tmp_path, print)
+    load = Load(SHORT._replace(carrier=carrier), secrets.randbelow(2**32), tmp_path, print)
     print(f"--seed {load.numbers['seed']}")
     await load.run()
     assert [check for check in load.checks if not check.held] == []

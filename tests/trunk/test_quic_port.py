@@ -16,9 +16,10 @@ from handfast.core.errors import LinkClosed
 from handfast_hub.limits import TokenBucket
 from handfast_hub.trunk import quic_port
 from handfast_hub.trunk.greeting import Caller
-from handfast_hub.trunk.quic import Protocol, udp_socket
+from handfast_hub.trunk.quic import Protocol
 from handfast_hub.trunk.quic_connection import Connection, configuration
 from handfast_hub.trunk.quic_port import QuicPort
+from handfast_hub.trunk.udp import udp_socket
 
 
 @contextlib.asynccontextmanager

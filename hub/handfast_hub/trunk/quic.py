@@ -9,11 +9,11 @@ of DATAGRAM frames does not go again here; while more than 0.5 % of them are, re
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from math import inf
+from typing import cast
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events
@@ -39,6 +39,7 @@ from handfast_hub.trunk.fec import PATIENCE, Decoder, Encoder, is_coded
 from handfast_hub.trunk.greeting import Caller
 from handfast_hub.trunk.lane import is_control, is_opening
 from handfast_hub.trunk.quic_connection import GAP_PROVEN, LARGEST_DATAGRAM, Connection, configuration
+from handfast_hub.trunk.udp import resolve, udp_socket
 
 # The client's first bidirectional stream (RFC 9000 section 2.1); a trunk has no other.
 _STREAM = 0
@@ -46,7 +47,9 @@ _STREAM = 0
 LARGEST_FRAME = (LARGEST_DATAGRAM - 7) // 8 * 8 - 2
 # Frames that came and were not taken yet, in bytes; beyond them datagrams are dropped.
 READ_LIMIT = 4 * 1024 * 1024
-SOCKET_BUFFER = 2 * 1024 * 1024
+# Between two turns of sending, in seconds. A packet costs ten times what a record in it costs: so what comes
+# within a millisecond of the last turn, acknowledgements too, waits for the end of it and leaves together.
+COMPANY = 0.001
 
 
 class QuicCarrier(Carrier):
@@ -215,7 +218,8 @@ class Protocol(QuicConnectionProtocol):
         super().__init__(connection)
         self.connection = connection
         self.carrier = QuicCarrier(self, name)
-        self.transmit_soon = self._transmit_soon
+        self._turn: asyncio.Handle | None = None
+        self._turned_at = 0.0
         # The socket, when it is ours alone: that of a connection which we dialled.
         self.owned: asyncio.DatagramTransport | None = None
 
@@ -230,6 +234,23 @@ class Protocol(QuicConnectionProtocol):
         self._connection_id_retired_handler = retired
         self._connection_terminated_handler = ended
 
+    def transmit_soon(self) -> None:
+        """Send what there is in the next turn."""
+        if self._turn is None:
+            wait = self._turned_at + COMPANY - self._loop.time()
+            later = self._loop.call_later
+            self._turn = later(wait, self._take_turn) if wait > 0 else self._loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if self._transport is not None and not self._transport.is_closing():
+            self.transmit()
+
+    def transmit(self) -> None:
+        """Send what there is now."""
+        self._turned_at = self._loop.time()
+        super().transmit()
+
     def close(self, error_code: int = QuicErrorCode.NO_ERROR, reason_phrase: str = "") -> None:
         """Close the connection, and tell who waits for it now: aioquic tells after a while."""
         self.carrier.end(LinkClosed(f"the QUIC connection was closed: {reason_phrase or 'no longer wanted'}"))
@@ -238,7 +259,10 @@ class Protocol(QuicConnectionProtocol):
     def datagram_received(self, data: bytes | str, addr: NetworkAddress) -> None:
         """Take a UDP datagram. Whatever is wrong with it, no more than this connection ends."""
         try:
-            super().datagram_received(data, addr)
+            # As in aioquic, but for when the answer leaves.
+            self._quic.receive_datagram(cast("bytes", data), addr, now=self._loop.time())
+            self._process_events()
+            self.transmit_soon()
         except Exception as error:
             # A stranger chose these bytes, and no fault of a library may become ours.
             self.carrier.end(LinkClosed(f"the QUIC connection broke: {type(error).__name__}: {error}"))
@@ -304,30 +328,11 @@ async def _connected(
             await protocol.wait_connected()
     except BaseException:
         if protocol is not None:
+            # Nobody waits any more for aioquic to say that this came to nothing.
+            protocol._connected_waiter = None
             await protocol.carrier.close()
         raise
     return protocol
-
-
-async def resolve(host: str, port: int) -> list[tuple[int, NetworkAddress]]:
-    """(address family, address) of each UDP port that a name stands for; OSError when there is none."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    return [(row[0], row[4]) for row in found]
-
-
-def udp_socket(family: int, address: NetworkAddress) -> socket.socket:
-    """A UDP socket bound to `address`, with room for a burst; OSError when it is taken."""
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        # The kernel grants what it allows; the usual 200 KB is less than one congestion window.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
-        sock.bind(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _is_data(frame: bytes) -> bool:

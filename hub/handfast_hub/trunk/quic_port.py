@@ -25,9 +25,12 @@ from handfast.core.errors import Error, LinkClosed, PeerError
 from handfast_hub.limits import TokenBucket
 from handfast_hub.trunk.carrier import Called, Port
 from handfast_hub.trunk.greeting import ANSWER_LENGTH, Door
-from handfast_hub.trunk.quic import Protocol, resolve, udp_socket
+from handfast_hub.trunk.quic import Protocol
 from handfast_hub.trunk.quic_connection import ALPN, PACKET, Connection, configuration
+from handfast_hub.trunk.udp import resolve, udp_socket
 
+# RFC 9000 section 17.2: the first bit of a packet that may begin a connection.
+_LONG_HEADER = 0x80
 # Connections that have not greeted; the oldest goes.
 UNGREETED_LIMIT = 32
 # Connections in all. A hub that is called by its peers needs a few for each.
@@ -81,6 +84,12 @@ class QuicPort(Port, asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: NetworkAddress) -> None:
         """Take a UDP datagram of anybody."""
+        if data and not data[0] & _LONG_HEADER:
+            # RFC 9000 section 17.3.1: a packet of a connection that there is, if its id is one of ours.
+            known = self._by_id.get(data[1 : 1 + self._configuration.connection_id_length])
+            if known is not None:
+                known.datagram_received(data, addr)
+            return
         try:
             header = pull_quic_header(Buffer(data=data), self._configuration.connection_id_length)
         except ValueError:
