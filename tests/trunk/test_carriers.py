@@ -24,7 +24,7 @@ from two_hubs import free_port, until
 from handfast.core.errors import DecodeError, LinkClosed
 from handfast_hub.trunk.carrier import LONGEST_FRAME, WRITE_LIMIT
 from handfast_hub.trunk.policy import CONTROL, NORMAL
-from handfast_hub.trunk.quic import LARGEST_FRAME
+from handfast_hub.trunk.quic import LARGEST_FRAME, QuicCarrier
 
 
 def has_ipv6() -> bool:
@@ -147,3 +147,35 @@ async def test_a_length_that_no_frame_has_ends_the_carrier(scheme: str) -> None:
         near.send([bytes(LONGEST_FRAME + 1)])
         with pytest.raises(DecodeError, match=f"at most {LONGEST_FRAME} bytes"):
             await asyncio.wait_for(far.receive(), 60)
+
+
+async def test_records_that_are_sent_one_by_one_share_packets_over_quic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Half a second instead of a millisecond: forty turns of the loop take less on any machine.
+    monkeypatch.setattr("handfast_hub.trunk.quic.COMPANY", 0.5)
+    async with joined("quic") as (near, far):
+        assert isinstance(near, QuicCarrier)
+        await cross(near, far)
+        transport = near._protocol._transport
+        packets: list[bytes] = []
+        sendto = transport.sendto
+        monkeypatch.setattr(
+            transport, "sendto", lambda data, addr: (packets.append(data), sendto(data, addr))
+        )
+        sent = [record(number, 100) for number in range(40)]
+        for each in sent:
+            near.send([each])
+            await asyncio.sleep(0)
+        assert await taken(far, 40) == sent
+        assert len(packets) < 20
+
+
+async def test_what_is_sent_in_the_last_moment_of_a_quic_carrier_harms_nobody() -> None:
+    async with joined("quic") as (near, far):
+        await cross(near, far)
+        for carrier in (near, far):
+            carrier.send([record(1, 100)])
+            await carrier.close()
+            await carrier.close()
+            assert carrier.send([record(2, 100)]) == 1
