@@ -65,7 +65,7 @@ class Read:
 
     def __init__(self, build: Callable[..., sa.Select[Any]]) -> None:
         self._build = build
-        self._compiled: dict[tuple[str, int, int], tuple[str, tuple[str, ...] | None, dict[str, Any]]] = {}
+        self._compiled: dict[tuple[str, int, int], tuple[str, Callable[[list[Any]], Any] | None]] = {}
         self._row: Callable[[Iterable[Any]], Row] | None = None
 
     def rows(self, connection: Connection, *lists: Sequence[Any]) -> list[Row]:
@@ -77,16 +77,14 @@ class Read:
         key = (connection.dialect.name, len(lists), size)
         if key not in self._compiled:
             self._compiled[key] = self._compile(connection, len(lists), size)
-        sql, order, constants = self._compiled[key]
+        sql, arrange = self._compiled[key]
         # The last value again and again: IN does not mind.
-        padded = [[*values, *[values[-1]] * (size - len(values))] for values in lists]
-        named = {
-            f"v{at}_{index}": value for at, values in enumerate(padded) for index, value in enumerate(values)
-        }
-        named.update(constants)
+        given: list[Any] = []
+        for values in lists:
+            given += [*values, *[values[-1]] * (size - len(values))]
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(sql, named if order is None else [named[name] for name in order])
+            cursor.execute(sql, given if arrange is None else arrange(given))
             found = cursor.fetchall()
         finally:
             cursor.close()
@@ -95,17 +93,24 @@ class Read:
 
     def _compile(
         self, connection: Connection, count: int, size: int
-    ) -> tuple[str, tuple[str, ...] | None, dict[str, Any]]:
+    ) -> tuple[str, Callable[[list[Any]], Any] | None]:
+        """The SQL, and what makes its arguments of the values of all lists; None where they are these."""
         lists: list[list[sa.BindParameter[Any]]]
         lists = [[sa.bindparam(f"v{at}_{index}") for index in range(size)] for at in range(count)]
         statement = self._build(*lists)
         if self._row is None:
             self._row = _row_type([str(column.key) for column in statement.selected_columns])
         compiled = statement.compile(dialect=connection.dialect)
+        names = [bind.key for each in lists for bind in each]
+        constants = {name: value for name, value in compiled.params.items() if name not in names}
         order = compiled.positiontup
-        lent = {bind.key for each in lists for bind in each}
-        constants = {name: value for name, value in compiled.params.items() if name not in lent}
-        return str(compiled), None if order is None else tuple(order), constants
+        if order is None:
+            return str(compiled), lambda given: {**dict(zip(names, given, strict=True)), **constants}
+        if order == names:
+            return str(compiled), None
+        places = [[*names, *constants].index(name) for name in order]
+        fixed = list(constants.values())
+        return str(compiled), lambda given: [[*given, *fixed][place] for place in places]
 
 
 def _tuple_of(name: str) -> Callable[[Mapping[str, Any]], tuple[Any]]:

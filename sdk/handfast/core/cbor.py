@@ -78,6 +78,11 @@ def decode_sequence(data: "bytes | bytearray | memoryview") -> "list[object]":
 
 def content(data: "bytes | memoryview", at: int) -> "tuple[int, int]":
     """Where the content of the byte string at `at` begins and ends, which is not copied; DecodeError."""
+    if at + 2 < len(data) and data[at] == 0x59:
+        # The messages themselves, 256 bytes to 64 kB.
+        size = data[at + 1] << 8 | data[at + 2]
+        if size > 0xFF and at + 3 + size <= len(data):
+            return at + 3, at + 3 + size
     if at >= len(data) or data[at] >> 5 != 2:
         raise DecodeError("a CBOR byte string was expected")
     string: "Any"
@@ -137,23 +142,25 @@ def read(data: "bytes | memoryview", at: int, depth: int = 0) -> "tuple[object, 
     try:
         first = data[at]
         at += 1
-        if first < 24:
+        if first < 0x18:
             return first, at
         if 0x40 <= first < 0x5A:
             # What a hub reads most, byte strings of less than 64 kB, takes the short way.
             if first < 0x58:
                 end = at + first - 0x40
-            elif first == 0x58:
-                at += 1
-                end = at + data[at - 1]
-                shortest = end - at > 23
-            else:
+                if end <= len(data):
+                    return data[at:end], end
+            elif first == 0x59:
                 at += 2
                 end = at + (data[at - 2] << 8 | data[at - 1])
-                shortest = end - at > 0xFF
-            if end > len(data) or not (first < 0x58 or shortest):
-                raise DecodeError("a CBOR byte string is longer than the bytes, or its head not the shortest")
-            return data[at:end], end
+                if end - at > 0xFF and end <= len(data):
+                    return data[at:end], end
+            else:
+                at += 1
+                end = at + data[at - 1]
+                if end - at > 23 and end <= len(data):
+                    return data[at:end], end
+            raise DecodeError("a CBOR byte string is longer than the bytes, or its head not the shortest")
         argument = first & 31
         if argument > 23:
             if argument > 27 or first > 0xDF:
@@ -211,8 +218,8 @@ def _elements(data: "bytes | memoryview", at: int, most: int, depth: int) -> "tu
     size = len(data)
     while at < size and len(values) < most:
         first = data[at]
-        # What most items are costs no call: small numbers and short byte strings.
-        if first < 24:
+        # What most items are costs no call: small numbers and byte strings of less than 256 bytes.
+        if first < 0x18:
             values.append(first)
             at += 1
         elif 0x40 <= first < 0x58:
@@ -221,6 +228,13 @@ def _elements(data: "bytes | memoryview", at: int, most: int, depth: int) -> "tu
                 raise DecodeError("a CBOR byte string claims %d bytes, the bytes end" % (first - 0x40))
             values.append(data[at + 1 : end])
             at = end
+        elif first == 0x58 and at + 1 < size and 23 < data[at + 1] <= size - at - 2:
+            end = at + 2 + data[at + 1]
+            values.append(data[at + 2 : end])
+            at = end
+        elif 0x20 <= first < 0x38:
+            values.append(0x1F - first)
+            at += 1
         else:
             value, at = read(data, at, depth)
             values.append(value)

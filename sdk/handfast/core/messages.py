@@ -267,6 +267,10 @@ def decode_frame(data: "Any") -> Frame:
 
 def _identifier(data: "bytes | memoryview") -> "tuple[bytes, int]":
     """The connection identifier at the beginning, and where it ends."""
+    end = 1 + IDENTIFIER_LENGTH
+    if len(data) >= end and data[0] == 0x40 + IDENTIFIER_LENGTH:
+        # One of ours: a byte string of that length has this head alone, and is no integer on the wire.
+        return bytes(data[1:end]), end
     if isinstance(data, memoryview):
         # Cut out and not the whole of it: six kilobytes. No identifier of ours is as long as that.
         data = bytes(data[: 2 * IDENTIFIER_LENGTH])
@@ -300,16 +304,22 @@ def _signature_or_mac(item: "Any") -> "Any":
 
 def _ead_items(items: "list[object]") -> "list[tuple[int, bytes | None]]":
     ead: "list[tuple[int, bytes | None]]" = []
+    label: "int | None" = None
     for item in items:
         if type(item) is int:
+            if label is not None:
+                ead.append((label, None))
             # Each costs a comparison with all before it, and EAD_1 is read before anybody is known.
             if len(ead) == MAX_EAD_ITEMS:
                 raise DecodeError("an EAD has at most %d items" % MAX_EAD_ITEMS)
-            ead.append((item, None))
-        elif isinstance(item, bytes) and ead and ead[-1][1] is None:
-            ead[-1] = (ead[-1][0], item)
+            label = item
+        elif label is not None and isinstance(item, bytes):
+            ead.append((label, item))
+            label = None
         else:
             raise DecodeError("an EAD item is an integer label and at most one byte string")
+    if label is not None:
+        ead.append((label, None))
     return ead
 
 
