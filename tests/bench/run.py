@@ -69,6 +69,15 @@ def interpreter() -> str:
     return name if optimised else f"{name} without --enable-optimizations"
 
 
+def placing() -> str:
+    """Which processor has what."""
+    own, others = places()
+    if not own:
+        return "Nothing is bound to a processor: there is one, or this system does not let a program choose."
+    names = ", ".join(map(str, sorted(others)))
+    return f"The hub and the floor beside it have processor {min(own)}, broker and devices have {names}."
+
+
 def measure_records(back_end: str, quick: bool) -> dict[int, dict[str, float]]:
     """Records a second by size: medians over rounds of ours and of the bare AEAD."""
     found = {}
@@ -241,7 +250,7 @@ def main() -> None:
     print(
         f"{plan.enrolments} enrolments in {plan.rounds} rounds for each scenario; medians of rounds, their "
         f"spread in brackets.\n{os.cpu_count()} processors, {interpreter()}, {platform.system()}; "
-        f"{done[0].crypto if done else ''}\n"
+        f"{done[0].crypto if done else ''}\n{placing()}\n"
     )
     lines = [line for key, scenario in scenarios.items() for line in scenario_lines(*key, scenario)]
     first = next(iter(scenarios.values()))
@@ -264,6 +273,7 @@ def _plain(plan: Plan, scenarios: dict[Any, Any], records: dict[int, Any], no_tl
         "enrolments": plan.enrolments,
         "processors": os.cpu_count(),
         "python": interpreter(),
+        "placing": placing(),
         "scenarios": found,
         "records": records,
         "tls not run": no_tls,
