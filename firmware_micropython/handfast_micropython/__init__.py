@@ -25,11 +25,13 @@ for _name in ("array", "collections", "hashlib", "os"):
 
 # Collect whenever this part of the heap was taken, from the first import on. Else the first collection comes
 # when the heap is full, and what lives long lies everywhere between what does not: nothing large finds a
-# place again. A part and no number of bytes, for a collection costs as much as the heap is large.
-PART = 8
+# place again. A part and no number of bytes, for a collection costs as much as the heap is large; a heap with
+# room to spare waits longer.
+PART, PART_OF_MUCH, MUCH = 8, 4, 160 << 10
 
 if hasattr(gc, "threshold"):
-    gc.threshold((gc.mem_free() + gc.mem_alloc()) // PART)  # type: ignore[attr-defined]
+    _heap = gc.mem_free() + gc.mem_alloc()  # type: ignore[attr-defined]
+    gc.threshold(_heap // (PART if _heap < MUCH else PART_OF_MUCH))  # type: ignore[attr-defined]
 
 _PLACES = {"Board": "board", "MqttLink": "mqtt", "UartLink": "uart"}
 

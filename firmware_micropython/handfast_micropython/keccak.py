@@ -38,6 +38,10 @@ class Sponge:
             return
         self._at = _KERNELS.absorb(self._at, self._rate, self._state, data)
 
+    def start(self, state: bytes) -> None:
+        """Go on from the 200 bytes of a state that is known; first of all."""
+        self._state[:] = state
+
     def fill(self) -> None:
         """Pad with zeros up to the next whole block, as bytepad does (SP 800-185 section 2.3.3)."""
         if self._at:

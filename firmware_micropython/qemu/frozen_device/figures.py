@@ -11,6 +11,7 @@ import gc
 import emulator
 
 from handfast.core.constants import MAX_MESSAGE_4
+from handfast_micropython.crypto import Crypto
 from handfast_micropython.mqtt import MqttLink
 
 # Bytes between two collections, so between two looks at what is held.
@@ -52,8 +53,21 @@ class WatchedLink(MqttLink):
         return received
 
 
+def _signing(sign: "object") -> "object":
+    def told(*arguments: "object") -> "object":
+        figure("signing")
+        signature = sign(*arguments)
+        figure("signed")
+        return signature
+
+    return told
+
+
 def watch(main: "object") -> None:
     """From now on the links of `main` print figures."""
     if emulator.option("figures") == "heap":
         gc.threshold(RESOLUTION)
+    else:
+        # How often it is attempted is chance: it counts by itself.
+        Crypto.sign = _signing(Crypto.sign)
     main.MqttLink = WatchedLink

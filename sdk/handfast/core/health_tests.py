@@ -69,7 +69,7 @@ def repetition_cutoff(min_entropy: int, exponent: int) -> int:
 
 # Each test has a quick look at a piece of a healthy source, which costs a few calls for all of it, and
 # walks sample by sample only where the look cannot exclude an alarm. Both give the same answers.
-_PIECE = 64
+_PIECE = 128
 
 
 class RepetitionCount:
@@ -181,14 +181,14 @@ class BitRepetitionCount:
         return 0
 
 
-# Every second bit, every second pair, every second half byte, every second byte of 64 bytes.
+# Every second bit, every second pair, every second half byte, every second byte of 128 bytes.
 _MASK_1, _MASK_2, _MASK_4, _MASK_8 = (
-    int.from_bytes(pattern * 32, "big") for pattern in (b"\x55\x55", b"\x33\x33", b"\x0f\x0f", b"\x00\xff")
+    int.from_bytes(pattern * 64, "big") for pattern in (b"\x55\x55", b"\x33\x33", b"\x0f\x0f", b"\x00\xff")
 )
 
 
 def _ones(data: bytes) -> int:
-    """How many bits of at most 64 bytes are 1: neighbours are added, all of them at once."""
+    """How many bits of at most 128 bytes are 1: neighbours are added, all of them at once."""
     x = int.from_bytes(data, "big")
     x = (x & _MASK_1) + (x >> 1 & _MASK_1)
     x = (x & _MASK_2) + (x >> 2 & _MASK_2)
