@@ -31,7 +31,7 @@ PART, PART_OF_MUCH, MUCH = 8, 4, 160 << 10
 
 if hasattr(gc, "threshold"):
     _heap = gc.mem_free() + gc.mem_alloc()  # type: ignore[attr-defined]
-    gc.threshold(_heap // (PART if _heap < MUCH else PART_OF_MUCH))  # type: ignore[attr-defined]
+    gc.threshold(_heap // (PART if _heap < MUCH else PART_OF_MUCH))
 
 _PLACES = {"Board": "board", "MqttLink": "mqtt", "UartLink": "uart"}
 
