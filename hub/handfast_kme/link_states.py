@@ -129,13 +129,21 @@ class LinkStates:
             self._note((link, reporter), at, report)
 
     def alarms(self, link: str) -> int:
-        """How often an end of a link was seen to fall into alarm since this KME began.
+        """How often a link was seen to fall into alarm since this KME began; that its other end says so too,
+        sooner or later, is the same alarm.
 
         So who asks seldom hears of an alarm that has ended meanwhile."""
         return self._alarms[link]
 
     def _note(self, name: tuple[str, str], at: float, report: Report) -> None:
-        before = self._reports.get(name)
-        if report.level >= Level.ALARM and (before is None or before[1].level < Level.ALARM):
-            self._alarms[name[0]] += 1
+        before = self._in_alarm(name[0])
         self._reports[name] = (at, report)
+        if self._in_alarm(name[0]) and not before:
+            self._alarms[name[0]] += 1
+
+    def _in_alarm(self, link: str) -> bool:
+        now = time.monotonic()
+        return any(
+            name == link and report.level >= Level.ALARM and now - at < STALE
+            for (name, _), (at, report) in self._reports.items()
+        )

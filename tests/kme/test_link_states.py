@@ -8,6 +8,7 @@ from relays import DIAMOND, network_of
 
 from handfast.core.errors import PeerError
 from handfast_kme import link_states
+from handfast_kme.alarms import Level
 from handfast_kme.installed import Folder
 from handfast_kme.link_states import STALE, LinkStates, Report
 from handfast_kme.store import Store
@@ -59,6 +60,23 @@ async def test_a_report_that_nobody_renews_is_forgotten_though_it_is_passed_arou
         await heard(states, *states._rows())
     assert states.of("bd") is None
     assert STALE < 60
+
+
+async def test_both_ends_of_a_link_that_falls_into_alarm_tell_of_one_alarm(
+    states: LinkStates, clock: Clock
+) -> None:
+    alarm = [500, int(Level.ALARM), 1, 16000, 40000]
+    counted = []
+    for reporter, report in (("b", GOOD), ("d", GOOD), ("b", alarm), ("d", alarm), ("b", GOOD), ("b", alarm)):
+        clock.now += 1
+        await heard(states, ["bd", reporter, 0, *report])
+        counted.append(states.alarms("bd"))
+    # News of an end travels by itself: whoever looks in between must not hear of it twice.
+    assert counted == [0, 0, 1, 1, 1, 1]
+    for reporter, report in (("b", GOOD), ("d", GOOD), ("d", alarm)):
+        clock.now += 1
+        await heard(states, ["bd", reporter, 0, *report])
+    assert states.alarms("bd") == 2
 
 
 async def test_nobody_speaks_for_a_link_that_is_not_his_nor_for_ours(states: LinkStates) -> None:
