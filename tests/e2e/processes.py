@@ -31,7 +31,8 @@ from handfast_hub.registry.tokens import NewTokens
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PATIENCE = 60.0
+# Far more than anything here takes, on a machine that does other things too.
+PATIENCE = 180.0
 crypto = Crypto()
 
 

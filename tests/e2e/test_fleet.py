@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mosquitto import PROGRAM
-from processes import HubProcess, eventually, fleets, hub_behind
+from processes import PATIENCE, HubProcess, eventually, fleets, hub_behind
 
 from handfast_hub.registry.operator import NewCommand
 
@@ -33,7 +33,7 @@ async def test_500_devices_onboard_report_and_carry_out_a_command_once(tmp_path:
                         broker=hub.address,
                         tokens=tokens[number * share : (number + 1) * share],
                         seed=number,
-                        within=120,
+                        within=PATIENCE,
                     )
                     for number, fleet in enumerate(all_fleets)
                 )
@@ -70,7 +70,7 @@ async def _command_all(hub: HubProcess, ids: list[str]) -> None:
     """A command for each device that says the name of the device; all are answered with it."""
     async with hub.operator() as operator:
         now = time.time()
-        commands = [NewCommand(bytes.fromhex(name), name.encode(), now + 120, now) for name in ids]
+        commands = [NewCommand(bytes.fromhex(name), name.encode(), now + 600, now) for name in ids]
         await asyncio.gather(*(operator.command(command) for command in commands))
 
         async def answered() -> int:

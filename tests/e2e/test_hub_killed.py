@@ -27,7 +27,7 @@ WHILE_JOINING = (
 async def begin(hub: HubProcess, fleet: FleetProcess) -> "asyncio.Task[dict[str, object]]":
     """All devices begin to onboard."""
     arguments = {"code": hub.code, "broker": hub.address, "tokens": await hub.tokens(DEVICES)}
-    return asyncio.create_task(fleet("onboard", **arguments, seed=1, within=60, rate=RATE))
+    return asyncio.create_task(fleet("onboard", **arguments, seed=1, within=PATIENCE, rate=RATE))
 
 
 async def on_board(hub: HubProcess, fleet: FleetProcess) -> None:
