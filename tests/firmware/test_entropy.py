@@ -125,11 +125,12 @@ async def test_a_silent_source_is_an_error_in_time_and_is_tested_anew_when_it_sp
     source = Source()
     source.after = 700
     source.fault = lambda length: None
-    port = board(source, timeout=0.02)
+    port = board(source, timeout=0.5)
     assert "silent" in (await alarmed(port)).detail
     assert port.alarm is None
     given = len(source.given)
     source.fault = None
+    port._timeout = 10.0
     await port.prepare(1)
     port.random(1)
     assert len(source.given) - given == 1024 + 64 * 7
