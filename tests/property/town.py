@@ -9,6 +9,7 @@ hub that is killed here commits what it is at, says nothing of it any more and t
 """
 
 import asyncio
+import atexit
 import shutil
 import sqlite3
 import tempfile
@@ -60,6 +61,7 @@ class Watched:
 def _empty_town() -> Path:
     """The folder of a hub that nobody has ever spoken to; made once, copied for each town."""
     folder = Path(tempfile.mkdtemp(prefix="handfast-town-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "hub.toml").write_text(CONFIGURATION)
     create_hub(load_config(folder / "hub.toml"), CRYPTO)
     return folder
