@@ -179,7 +179,7 @@ async def test_a_client_that_never_says_connect_is_hung_up(hub: Hub, monkeypatch
         attacker.send(beginning)
         await attacker.hung_up()
         await attacker.close()
-    assert hub.broker.connections == 1
+    await until(lambda: hub.broker.connections == 1)
 
 
 async def test_a_client_that_is_silent_for_longer_than_it_promised_is_hung_up(hub: Hub) -> None:
