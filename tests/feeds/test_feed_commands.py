@@ -44,7 +44,9 @@ async def test_a_feed_that_fails_says_why_and_the_trunk_goes_on(tmp_path: Path) 
         rows: list[dict[str, str]] = []
 
         async def noted() -> bool:
-            rows[:] = json.loads((await hub(file, "feed", "status", "--json"))[1])
+            code, output, errors = await hub(file, "feed", "status", "--json")
+            assert code == 0, errors
+            rows[:] = json.loads(output)
             return bool(rows) and rows[0]["state"] == "failing"
 
         await until(noted)

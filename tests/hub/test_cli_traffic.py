@@ -44,9 +44,12 @@ async def test_ctrl_c_ends_listen_without_a_traceback(shell: Shell) -> None:
     await onboarded(shell, 1)
     process = handfast_hub("--config", str(shell.config), "listen", "--after", "0")
     assert process.stdout is not None
-    assert "21.5 C" in await asyncio.to_thread(process.stdout.readline)
-    process.send_signal(signal.SIGINT)
-    _, stderr = await asyncio.to_thread(process.communicate, timeout=60)
+    try:
+        assert "21.5 C" in await asyncio.to_thread(process.stdout.readline)
+        process.send_signal(signal.SIGINT)
+        _, stderr = await asyncio.to_thread(process.communicate, timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, stderr) == (130, "")
 
 
