@@ -159,7 +159,11 @@ class Crypto:
         row, part = _kem(kem)
         _own(row.name, "seed", row.seed, seed)
         _peers(row.name, "ciphertext", row.ciphertext, ciphertext)
-        return part.decapsulate(seed, ciphertext)
+        secret = part.decapsulate(seed, ciphertext)
+        # A device decapsulates once in a handshake.
+        del part
+        phases.end(phases.KEM)
+        return secret
 
     def signature_public_key(self, algorithm: int, seed: bytes) -> bytes:
         """The ML-DSA public key of the private key `seed`, 32 bytes (FIPS 204 algorithm 6)."""
@@ -183,7 +187,10 @@ class Crypto:
 
     def verify(self, algorithm: int, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """FIPS 204 algorithm 3; False for anything but a valid signature, whatever its length."""
-        return _signature(algorithm)[1].verify(public_key, message, signature)
+        good = _signature(algorithm)[1].verify(public_key, message, signature)
+        # Between this and a signature of our own messages are read and made.
+        phases.end(phases.SIGNATURE)
+        return good
 
     def _tag_length(self, algorithm: int, key: bytes, nonce: bytes) -> int:
         row = AEADS.get(algorithm)

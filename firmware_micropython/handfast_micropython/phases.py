@@ -64,7 +64,9 @@ _PHASES = {
         (),
         (
             "handfast.enrolment",
+            "handfast.stored_identity",
             "handfast.core.initiator",
+            "handfast.core.initiator_accept",
             "handfast.core.methods",
             "handfast.core.events",
             "handfast.core.resend",
@@ -78,7 +80,8 @@ _PHASES = {
 OF_STEP = {
     "identity": ("names", "credentials"),
     "drawn": ("source", "names", "messages"),
-    "message_1": ("messages",),
+    "message_1": ("kem", "messages"),
+    "message_2": ("kem", "signature", "messages"),
     "message_3": ("kem", "signature", "polynomials", "messages"),
     "enrolled": ("kem", "signature", "polynomials", "messages", "enrolment", "names", "credentials"),
 }

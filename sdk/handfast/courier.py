@@ -1,8 +1,8 @@
 """Carries an enrolled device's messages: queues on one side, sealed records over a link on the other."""
 
 from handfast.core.constants import MAX_PLAINTEXT
-from handfast.core.errors import LocalError, PeerError
-from handfast.core.topics import COMMAND
+from handfast.core.errors import LinkError, LocalError, PeerError
+from handfast.core.topics import COMMAND, enrolled
 from handfast.inbox import Inbox
 
 TYPE_CHECKING = False
@@ -85,6 +85,28 @@ class Courier:
     def stop(self) -> None:
         """End `carry` as soon as it has finished what it is about."""
         self._stopping = True
+
+    async def keep(
+        self, hub_kid: bytes, retry: "tuple[float, float]", spread: float, goes_on: "Callable[[], bool]"
+    ) -> None:
+        """Connect and carry, again and again, while `goes_on()`.
+
+        `retry`: the first and the longest pause in seconds, `spread` a factor that puts a fleet apart.
+        """
+        first, longest = retry
+        opened, delay = self.opened, first
+        while goes_on():
+            session = self.living()
+            try:
+                await self._link.connect(enrolled(hub_kid, session.device_id))
+                await self.carry()
+            except LinkError as error:
+                self._changed(error.detail)
+                if self.opened > opened:
+                    # The hub was there; a broker that merely takes connections is no reason to hurry.
+                    opened, delay = self.opened, first
+                await self._clock.sleep(delay * spread)
+                delay = min(delay * 2, longest)
 
     async def carry(self) -> None:
         """Carry over the connected link until `stop`; LinkError when the link breaks."""

@@ -201,24 +201,15 @@ class Device:
             self._notify("")
 
     async def _carry(self) -> None:
-        """Connect and carry until the link breaks, the hub refuses us or another key is due."""
-        first, longest = self._settings.retry
-        opened, delay = self._courier.opened, first
-        while self._end is None and not self._enrol_again:
-            session = self._courier.living()
-            try:
-                await self._link.connect(topics.enrolled(self._hub_id[:KID_LENGTH], session.device_id))
-                await self._courier.carry()
-            except LinkError as error:
-                self._notify(error.detail)
-                if self._courier.opened > opened:
-                    # The hub was there; a broker that merely takes connections is no reason to hurry.
-                    opened, delay = self._courier.opened, first
-                await self._host.clock.sleep(delay * (1 + self._thumbprint[0] / 1024))
-                delay = min(delay * 2, longest)
+        """Connect and carry until the hub refuses us or another key is due."""
+        spread = 1 + self._thumbprint[0] / 1024
+        await self._courier.keep(self._hub_id[:KID_LENGTH], self._settings.retry, spread, self._goes_on)
         if self._enrol_again:
             self._enrol_again = False
             await self._enrol_once_more()
+
+    def _goes_on(self) -> bool:
+        return self._end is None and not self._enrol_again
 
     def _resume(self, retry: bool) -> bool:
         """Take up what is stored; False when the device has to enrol."""
@@ -245,14 +236,11 @@ class Device:
 
     def _enrolment(self) -> "Enrolment":
         # Loaded when it is needed: a device that has its key enrols no more.
-        import handfast.identity as identity
-        from handfast.enrolment import Enrolment
+        from handfast.enrolment import of_device
 
-        crypto, keystore = self._host.crypto, self._host.keystore
-        own, pin = identity.load(crypto, keystore), identity.load_pin(crypto, keystore)
         session = self._session
         held = None if session is None or session.revoked else session.attempt
-        return Enrolment(self._host, self._link, own, pin, self._settings, held, self._tell)
+        return of_device(self._host, self._link, self._settings, held, self._tell)
 
     async def _enrol(self, once: bool) -> None:
         """Until there is a key, or one attempt; a board lets go of what it loaded for it, however it ends."""

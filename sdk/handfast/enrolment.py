@@ -59,6 +59,7 @@ class Enrolment:
         self._host = host
         self._link = link
         self._identity = identity
+        self._spread: int = identity.credential.kid[0]
         self._pin = pin
         self._settings = settings
         self._held = held
@@ -92,7 +93,7 @@ class Enrolment:
                 self._tell("trying", error.detail)
             delay = min(delay * 2, longest)
             # The kid spreads a fleet that was switched on at once.
-            await self._host.clock.sleep(pause * (1 + self._identity.credential.kid[0] / 1024))
+            await self._host.clock.sleep(pause * (1 + self._spread / 1024))
 
     async def once(self) -> "events.Established | None":
         """One try, for a device that has a key already; None when it came to nothing.
@@ -245,6 +246,27 @@ class Enrolment:
         if self._settings.hardware:
             info[DEVINFO_HARDWARE] = self._settings.hardware
         return encode(info)
+
+
+def of_device(
+    host: "Host",
+    link: "Link",
+    settings: "Settings",
+    held: "bytes | None",
+    tell: "Callable[[str, str], None]",
+) -> Enrolment:
+    """The enrolment of the device whose identity and hub the keystore of `host` holds."""
+    import handfast.identity as identity
+
+    own: "Any"
+    if hasattr(host.crypto, "pieces"):
+        from handfast.stored_identity import StoredIdentity
+
+        own = StoredIdentity(host)
+    else:
+        own = identity.load(host.crypto, host.keystore)
+    pin = identity.load_pin(host.crypto, host.keystore)
+    return Enrolment(host, link, own, pin, settings, held, tell)
 
 
 def _raise_if_refused(answer: object) -> None:

@@ -159,7 +159,11 @@ def kept(credential: Credential) -> Credential:
     """The same where it stays, when it was a view of a memory that is about to be used for something else."""
     if not isinstance(credential.encoded, memoryview):
         return credential
-    encoded = memoryview(bytes(credential.encoded))
+    return moved(credential, memoryview(bytes(credential.encoded)))
+
+
+def moved(credential: Credential, encoded: memoryview) -> Credential:
+    """The same in another place, where its bytes stand already."""
     # The key stands at the end of a COSE_Key, and that at the end of a CCS.
     public_key = encoded[len(encoded) - len(credential.public_key) :]
     return Credential(encoded, *credential[1:3], public_key, *credential[4:])

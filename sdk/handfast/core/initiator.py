@@ -12,7 +12,7 @@ the machine waiting for the right one (up to MAX_UNVERIFIED_MESSAGES), an error 
 only where it can do no more harm than silence, and nothing is deleted or downgraded by either.
 """
 
-from handfast.core import errors, events, sealed_messages
+from handfast.core import errors, events, initiator_accept, sealed_messages
 from handfast.core.constants import (
     ATTEMPT_LENGTH,
     IDENTIFIER_LENGTH,
@@ -20,13 +20,12 @@ from handfast.core.constants import (
     ROOT_SECRET_LENGTH,
     SESSION_LIFETIME,
 )
-from handfast.core.credentials import kept
-from handfast.core.errors import DecodeError, LocalError, PeerError, UnexpectedMessageError
+from handfast.core.errors import LocalError, PeerError, UnexpectedMessageError
 from handfast.core.key_schedule import KeySchedule
 from handfast.core.methods import PRODUCTION
 from handfast.core.resend import Resend
 from handfast.core.states import START, WAIT_MESSAGE_2, WAIT_MESSAGE_4
-from handfast.core.suites import DEFAULT_SUITES, KEMS, SIGNATURES
+from handfast.core.suites import DEFAULT_SUITES, KEMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +82,7 @@ class Initiator:
         self._crypto = crypto
         self._random = random
         self._identity = identity
+        self._thumbprint = own.thumbprint
         self._hub_id = hub_id
         self._hub_credential = hub_credential
         self._suites_i = tuple(suites[: suites.index(number) + 1])
@@ -195,7 +195,7 @@ class Initiator:
         """
         self._after("accept")
         try:
-            self._verify_message_2(credential)
+            initiator_accept.verify_message_2(self, credential)
         except errors.AuthenticationError as error:
             self._not_verified(error)
             return
@@ -237,57 +237,10 @@ class Initiator:
         self.state = self._after("message_2")
         self._events.append(events.CredentialPresented(plaintext.id_cred_r, credential, None))
 
-    def _verify_message_2(self, credential: "Credential") -> None:
-        own = self._identity.credential
-        if self._suite.mandatory_items and not self._crypto.equal(credential.thumbprint, self._hub_id):
-            raise errors.AuthenticationError("the credential is not that of the pinned hub")
-        if credential.public_key == own.public_key:
-            # RFC 9528 section 9.1: a reflected credential would be a session with ourselves.
-            raise DecodeError("the hub presents our own credential")
-        schedule, th_2, plaintext = self._schedule, self._th_2, self._received_2
-        prk_3e2m = self._method.prk_3e2m(schedule, self._prk_2e, th_2, self._g_x, credential, None)
-        ead_2, proof = _encoded_ead_2(plaintext.ead_2), plaintext.signature_or_mac_2
-        self._method.verify_2(
-            schedule, prk_3e2m, th_2, plaintext.c_r, plaintext.id_cred_r, credential, ead_2, proof
-        )
-        self._prk_3e2m = prk_3e2m
-        _check_ead_2(plaintext.ead_2)
-
     # message_3 --------------------------------------------------------------------------------
 
     def _make_message_3(self, credential: "Credential", now: float) -> None:
-        schedule = self._schedule
-        own, c_r = self._identity.credential, self._received_2.c_r
-        th_3 = schedule.th_3(self._th_2, self._plaintext_2, credential.encoded)
-        prk_4e3m = self._method.prk_4e3m(schedule, self._prk_3e2m, th_3, self._g_y, own, self._identity.seed)
-        if self._memory is not None:
-            # message_3 is made in the memory of message_2, which nothing reads any more. Nor is message_1 sent
-            # again: the right message_2 has come.
-            credential = kept(credential)
-            self._received_2, self._plaintext_2, self._g_x = None, b"", b""
-            self._resend.rest()
-        ead_3 = self._ead_3(th_3) if self._suite.mandatory_items else b""
-        row = SIGNATURES.get(self._suite.signature)
-        randomness = self._random(32 if row is None else row.randomness)
-        frame, plaintext_3, room = sealed_messages.signed_3(
-            schedule, self._method, self._identity, self._by_kid, (prk_4e3m, th_3), c_r,
-            ead_3, randomness, self._memory,
-        )  # fmt: skip
-        text: "Any" = plaintext_3 if self._memory else bytes(plaintext_3)
-        th_4 = schedule.th_4(th_3, text, own.encoded)
-        sealing_3 = sealed_messages.sealing_3(schedule, self._prk_3e2m, th_3)
-        sealed_messages.seal_in_place(schedule, sealing_3, room)
-        self._sealing_4 = sealed_messages.sealing_4(schedule, prk_4e3m, th_4)
-        self._prk_exporter = schedule.prk_exporter(schedule.prk_out(prk_4e3m, th_4))
-        self._hub_credential = credential
-        self._unverified = 0
-        # Erased before message_3 leaves: whoever takes the device from here on learns nothing of
-        # message_2 and message_3.
-        self._kem_seed = self._prk_2e = self._prk_3e2m = self._plaintext_2 = self._g_y = b""
-        self._received_2 = None
-        self._send(frame if self._memory else bytes(frame), now)
-        self._memory = None
-        self.state = self._after("accept")
+        initiator_accept.make_message_3(self, credential, now)
 
     def _ead_3(self, th_3: bytes) -> bytes:
         from handfast.core import initiator_message_3
@@ -321,7 +274,7 @@ class Initiator:
             self._forget()
             self._finish("status", events.Refused(answer.code, answer.retry_after))
         else:
-            names = self._identity.credential.thumbprint, self._hub_id, self.attempt
+            names = self._thumbprint, self._hub_id, self.attempt
             keys, mixed = initiator_message_4.keys(
                 self._schedule, self._prk_exporter, names, self._r_d, answer, self._token
             )
@@ -388,15 +341,3 @@ def _read(crypto: "Crypto", plaintext_2: bytes) -> "tuple[Any, Credential | None
     from handfast.core import initiator_message_2
 
     return initiator_message_2.read(crypto, plaintext_2)
-
-
-def _encoded_ead_2(items: "list[tuple[int, bytes | None]]") -> bytes:
-    from handfast.core import initiator_message_2
-
-    return initiator_message_2.encoded_ead(items)
-
-
-def _check_ead_2(items: "list[tuple[int, bytes | None]]") -> None:
-    from handfast.core import initiator_message_2
-
-    initiator_message_2.check_ead(items)

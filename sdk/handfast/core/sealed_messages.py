@@ -8,7 +8,7 @@ from collections import namedtuple
 
 from handfast.core.cbor import head_of_bytes
 from handfast.core.cose import enc_structure
-from handfast.core.credentials import encode_id_cred_field, id_cred_by_kid, id_cred_in_pieces
+from handfast.core.credentials import encode_id_cred_field, id_cred_by_kid, id_cred_in_pieces, moved
 from handfast.core.hidden import Hidden
 from handfast.core.suites import AEADS, SIGNATURES
 
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from handfast.core.credentials import Identity
+    from handfast.core.credentials import Credential, Identity
     from handfast.core.key_schedule import KeySchedule
     from handfast.core.methods import Signatures
 
@@ -66,33 +66,47 @@ def signed_3(
     c_r: bytes,
     ead_3: bytes,
     randomness: bytes,
-    memory: "memoryview | None",
 ) -> "tuple[memoryview, memoryview, memoryview]":
     """The frame of message_3 before it is sealed, PLAINTEXT_3 in it, and that with room for the tag.
 
-    `to_sign` is (PRK_4e3m, TH_3), `randomness` what the signature scheme takes. With `memory` all of it is
-    made there, where message_2 was, and every part is once: should anything fail, another message_2 has
-    to come. LocalError when the key of `identity` is not for the suite.
+    `to_sign` is (PRK_4e3m, TH_3), `randomness` what the signature scheme takes. LocalError when the key of
+    `identity` is not for the suite.
     """
     own, tag = identity.credential, AEADS[schedule.suite.aead].tag_length
-    row = SIGNATURES.get(schedule.suite.signature)
-    id_cred_i: "Any" = id_cred_in_pieces(own, by_kid)
-    if memory is None or row is None:
-        id_cred_i = b"".join([bytes(piece) for piece in id_cred_i])
-        proof = method.authenticate_3(schedule, *to_sign, id_cred_i, identity, ead_3, randomness)
-        fields = encode_id_cred_field(id_cred_i), head_of_bytes(len(proof)), proof
-        frame, room = _frame(None, c_r, fields + (ead_3, tag))
-        return frame, room[:-tag], room
-    length = row.signature
-    if by_kid:
-        id_cred_i = (encode_id_cred_field(id_cred_i[0]),)
-    head = head_of_bytes(length)
-    frame, room = _frame(memory, c_r, id_cred_i + (head, length, ead_3, tag))
-    at = sum([len(piece) for piece in id_cred_i])
-    named: "Any" = id_cred_by_kid(own) if by_kid else room[:at]
-    at += len(head)
-    method.authenticate_3(schedule, *to_sign, named, identity, ead_3, randomness, room[at : at + length])
+    id_cred_i = b"".join([bytes(piece) for piece in id_cred_in_pieces(own, by_kid)])
+    proof = method.authenticate_3(schedule, *to_sign, id_cred_i, identity, ead_3, randomness)
+    fields = encode_id_cred_field(id_cred_i), head_of_bytes(len(proof)), proof
+    frame, room = _frame(None, c_r, fields + (ead_3, tag))
     return frame, room[:-tag], room
+
+
+def laid_out_3(
+    schedule: "KeySchedule",
+    own: "Credential",
+    by_kid: bool,
+    c_r: bytes,
+    ead_3: bytes,
+    memory: memoryview,
+) -> "tuple[memoryview, memoryview, Any, memoryview, Credential]":
+    """The same where message_2 was, before it is signed: (frame, PLAINTEXT_3 with room for the tag,
+    ID_CRED_I, room for the signature, our credential).
+
+    Every part is there once: by value ID_CRED_I and the credential are views of the frame, and the one that
+    was given can be let go. Should anything fail, another message_2 has to come.
+    """
+    tag = AEADS[schedule.suite.aead].tag_length
+    length = SIGNATURES[schedule.suite.signature].signature
+    pieces: "Any" = id_cred_in_pieces(own, by_kid)
+    if by_kid:
+        pieces = (encode_id_cred_field(pieces[0]),)
+    head = head_of_bytes(length)
+    frame, room = _frame(memory, c_r, pieces + (head, length, ead_3, tag))
+    at = sum([len(piece) for piece in pieces])
+    named: "Any" = id_cred_by_kid(own) if by_kid else room[:at]
+    if not by_kid:
+        own = moved(own, named[len(pieces[0]) :])
+    at += len(head)
+    return frame, room, named, room[at : at + length], own
 
 
 def _frame(
