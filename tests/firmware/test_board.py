@@ -70,6 +70,19 @@ async def test_a_board_lets_go_of_source_and_keystore() -> None:
     refused(LocalError, board.keystore.load, "identity")
 
 
+async def test_a_board_lets_go_of_its_source_when_all_was_drawn_and_repeats_no_draw() -> None:
+    board = Board(keystore=flash(), qrng="os")
+    draws = []
+    for _ in range(2):
+        entropy = board.entropy
+        await entropy.prepare(2)
+        draws += [entropy.random(32), entropy.random(32)]
+        board.passed("drawn")
+        assert board.entropy is not entropy
+    assert len(set(draws)) == 4
+    await board.close()
+
+
 async def test_a_board_is_set_up_once_and_again_after_a_power_cut() -> None:
     files = {}
     board = Board(keystore=flash(files), qrng=Source())
