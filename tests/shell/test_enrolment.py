@@ -240,7 +240,13 @@ async def test_a_host_hears_each_step_of_an_enrolment_and_its_end_well_or_not() 
     await world.start()
     device = await world.device()
     entropy, steps = device._host.entropy, []
-    device._host.passed = steps.append
+
+    def passed(step: str) -> None:
+        # Said only where memory is short, whenever the credential is read.
+        if step != "message_2":
+            steps.append(step)
+
+    device._host.passed = passed
 
     async def alarm(draws: int) -> None:
         raise EntropyError("the source repeats itself")
