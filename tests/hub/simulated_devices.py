@@ -44,7 +44,7 @@ async def kept(hub: MemoryHub) -> list[bytes]:
     return [reading.data for reading in await hub.operator.readings(0, 100_000)]
 
 
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until it holds, by the real clock: the database has threads."""
     end = asyncio.get_running_loop().time() + seconds
     while not condition():

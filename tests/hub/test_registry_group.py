@@ -57,7 +57,7 @@ async def test_under_load_a_transaction_waits_for_company_and_alone_it_does_not(
     gate = threading.Event()
 
     def wait(_: Connection, items: "list[None]") -> "list[None]":
-        gate.wait(10)
+        gate.wait(60)
         return items
 
     busy = registry._group.submit(Operation(wait), None)

@@ -37,7 +37,7 @@ async def test_nothing_of_a_revoked_device_is_delivered_after_the_commit(registr
 
     def wait(_: Connection, items: "list[None]") -> "list[None]":
         begun.set()
-        gate.wait(10)
+        gate.wait(60)
         return items
 
     before = registry._group.submit(Operation(wait), None)
