@@ -50,7 +50,7 @@ def die() -> None:
 
 def install(fault: Fault) -> None:
     """Put the fault into the hub's way to the broker and to the registry."""
-    publish, pend, deliver = MqttIngress.publish, Registry.pend, Registry.deliver
+    publish, pend, deliver = MqttIngress.publish, Registry.begin_pend, Registry.deliver
 
     def faulty_publish(self: MqttIngress, topic: str, payload: bytes) -> None:
         publish(self, topic, payload)
@@ -59,11 +59,13 @@ def install(fault: Fault) -> None:
             if fault.reached("message_2" if len(message) > 2000 else "message_4"):
                 asyncio.get_running_loop().call_later(LEAVING, die)
 
-    async def faulty_pend(self: Registry, pending: Any) -> Any:
+    def faulty_pend(self: Registry, pending: Any, done: Any) -> None:
+        def written(*outcome: Any) -> None:
+            fault.pass_by("pended")
+            done(*outcome)
+
         fault.pass_by("pend")
-        outcome = await pend(self, pending)
-        fault.pass_by("pended")
-        return outcome
+        pend(self, pending, written)
 
     async def faulty_deliver(self: Registry, delivery: Any) -> Any:
         promoted = delivery.opened.promoted
@@ -73,7 +75,7 @@ def install(fault: Fault) -> None:
         return outcome
 
     MqttIngress.publish = faulty_publish  # type: ignore[method-assign]
-    Registry.pend = faulty_pend  # type: ignore[method-assign]
+    Registry.begin_pend = faulty_pend  # type: ignore[method-assign]
     Registry.deliver = faulty_deliver  # type: ignore[method-assign]
 
 
