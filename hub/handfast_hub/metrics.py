@@ -42,6 +42,15 @@ class Metrics:
             ["feed", "asked", "reason"],
             registry=registry,
         )
+        # Finding a counter by its label costs more than counting.
+        self._ended: dict[str, Counter] = {}
+
+    def ended(self, result: str) -> None:
+        """A handshake ended so."""
+        counter = self._ended.get(result)
+        if counter is None:
+            counter = self._ended[result] = self.handshakes.labels(result)
+        counter.inc()
 
 
 METRICS = Metrics()

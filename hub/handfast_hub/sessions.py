@@ -9,10 +9,9 @@ acknowledged when its work is done, so a hub that died gets it again.
 import asyncio
 import os
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 
 import structlog
-from prometheus_client import Counter
 
 from handfast.core import events, messages, states
 from handfast.core.constants import GATE_BY_TOKEN, MAX_MESSAGE_1, MAX_MESSAGE_3
@@ -157,7 +156,7 @@ class Sessions:
                 break
             if not session.busy:
                 del self._open[c_r]
-                _ended("expired")
+                METRICS.ended("expired")
         self._answers.expire(now)
         METRICS.half_open.set(self.half_open)
 
@@ -317,14 +316,14 @@ class Sessions:
             self._answers.keep(session.machine.c_r, session.reply, outcome.digest, outcome.frames[0], now)
             METRICS.seconds.observe(now - session.started)
         self._open.pop(session.machine.c_r, None)
-        _ended(outcome.result)
+        METRICS.ended(outcome.result)
         self._send(session.reply, outcome.frames)
 
     # Everything else --------------------------------------------------------------------------
 
     def _end(self, session: Session, result: str) -> None:
         self._open.pop(session.machine.c_r, None)
-        _ended(result)
+        METRICS.ended(result)
         self._send(session.reply, session.machine.frames_to_send(self._clock.now()))
 
     def _failed(self, error: Exception) -> None:
@@ -344,13 +343,3 @@ class Sessions:
             except LinkError:
                 # The device asks again, and then there is an answer in a cache or in the registry.
                 self._drop("broker_away")
-
-
-@cache
-def _counter(result: str) -> Counter:
-    # Finding a counter by its label costs more than counting.
-    return METRICS.handshakes.labels(result)
-
-
-def _ended(result: str) -> None:
-    _counter(result).inc()
