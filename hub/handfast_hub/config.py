@@ -123,7 +123,8 @@ class Limits(_Section):
     """How long a handshake may take."""
 
     workers: int = Field(default=0, ge=0, le=256)
-    """Threads for signing and verifying; 0 means one for each processor."""
+    """Threads for signing and verifying; 0 means one for each processor, and none where there is one
+    processor: the hub computes between two looks at the network then."""
 
 
 class Entropy(_Section):

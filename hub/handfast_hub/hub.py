@@ -38,7 +38,7 @@ from handfast_hub.sessions import Sessions
 from handfast_hub.traffic import Reading, Traffic
 from handfast_hub.transport import Transport, open_transport
 from handfast_hub.trunk.trunks import Trunks
-from handfast_hub.workers import Workers, processors
+from handfast_hub.workers import Workers, threads_here
 
 _LOG = structlog.get_logger("handfast.hub")
 
@@ -101,7 +101,7 @@ class Hub:
         self._registry = await Registry.open(self.config, self.crypto)
         self._closing.push_async_callback(self._registry.close)
         born = await self._registry.serve()
-        self._workers = Workers(self.config.limits.workers or processors())
+        self._workers = Workers(self.config.limits.workers or threads_here())
         self._closing.push_async_callback(self._workers.close)
         self._transport = self._given_transport or open_transport(
             self.config, self.crypto, self._registry.identity

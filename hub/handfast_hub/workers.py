@@ -3,6 +3,9 @@
 A job is a call that computes and touches nothing but its own arguments. A worker takes what waits,
 up to LARGEST_BATCH jobs, and gives all their results to the loop at once: the 90 us that a hop costs
 are shared, and more so the more there is to do. PyCryptodome lets go of the GIL while it computes.
+
+Where the hub has one processor a thread could compute only while the loop does not, and each packet
+would interrupt it. There the loop computes itself, a batch between two looks at the network.
 """
 
 import asyncio
@@ -19,9 +22,10 @@ Result = TypeVar("Result")
 LARGEST_BATCH = 16
 
 
-def processors() -> int:
-    """How many threads can compute at once on this machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def threads_here() -> int:
+    """How many threads should compute: one for each processor that this process may use, none for one."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return mine if mine > 1 else 0
 
 
 class _Job(NamedTuple):
@@ -30,11 +34,17 @@ class _Job(NamedTuple):
     done: Callable[[Any, Exception | None], None]
 
 
+_Result = tuple[_Job, Any, Exception | None]
+
+
 class Workers:
-    """Threads that compute. Made, used and closed on one event loop."""
+    """Threads that compute, or the loop itself. Made, used and closed on one event loop."""
 
     def __init__(self, count: int) -> None:
-        """`count` threads; more than there are processors gain nothing."""
+        """`count` threads; more than there are processors gain nothing, and with 0 the loop computes."""
+        self._on_loop = count == 0
+        # Whether the loop has been told to compute.
+        self._due = False
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [
@@ -56,7 +66,7 @@ class Workers:
             else:
                 future.set_exception(error)
 
-        self._jobs.put(_Job(call, done))
+        self._put(_Job(call, done))
         return future
 
     def submit(self, call: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> None:
@@ -64,10 +74,29 @@ class Workers:
 
         For who waits for nothing else: it spares a task and a turn of the loop for each job.
         """
-        self._jobs.put(_Job(call, done))
+        self._put(_Job(call, done))
+
+    def _put(self, job: _Job) -> None:
+        self._jobs.put(job)
+        if self._on_loop and not self._due:
+            self._due = True
+            # After the packets that are there already: the more there is to do, the larger the batch.
+            self._loop.call_soon(self._batch_on_loop)
+
+    def _batch_on_loop(self) -> None:
+        results, _ = self._batch(self._jobs.get_nowait())
+        try:
+            _resolve(results)
+        finally:
+            self._due = not self._jobs.empty()
+            if self._due:
+                self._loop.call_soon(self._batch_on_loop)
 
     async def close(self) -> None:
         """Finish what waits and end the threads; may be called twice."""
+        if self._due:
+            # Jobs are done in order.
+            await self.run(lambda: None)
         threads, self._threads = self._threads, []
         for _ in threads:
             self._jobs.put(None)
@@ -75,28 +104,27 @@ class Workers:
             await asyncio.to_thread(thread.join)
 
     def _run(self) -> None:
-        while True:
-            job = self._jobs.get()
-            if job is None:
-                return
-            results = [_compute(job)]
-            ended = False
-            while len(results) < LARGEST_BATCH:
-                try:
-                    job = self._jobs.get_nowait()
-                except Empty:
-                    break
-                if job is None:
-                    ended = True
-                    break
-                results.append(_compute(job))
+        ended = False
+        while not ended:
+            results, ended = self._batch(self._jobs.get())
             with contextlib.suppress(RuntimeError):  # the loop ended without close()
                 self._loop.call_soon_threadsafe(_resolve, results)
-            if ended:
-                return
+
+    def _batch(self, job: _Job | None) -> tuple[list[_Result], bool]:
+        """What `job` and those behind it gave, and whether an end came."""
+        results: list[_Result] = []
+        while job is not None:
+            results.append(_compute(job))
+            if len(results) == LARGEST_BATCH:
+                return results, False
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                return results, False
+        return results, True
 
 
-def _compute(job: _Job) -> tuple[_Job, Any, Exception | None]:
+def _compute(job: _Job) -> _Result:
     try:
         return job, job.call(), None
     except Exception as error:
@@ -104,6 +132,6 @@ def _compute(job: _Job) -> tuple[_Job, Any, Exception | None]:
         return job, None, error
 
 
-def _resolve(results: list[tuple[_Job, Any, Exception | None]]) -> None:
+def _resolve(results: list[_Result]) -> None:
     for job, value, error in results:
         job.done(value, error)
