@@ -51,6 +51,7 @@ def _run(
     # The block that hides the tag (RFC 3610 section 2.3) shares its step with the last block of plaintext.
     blocks[:16] = counter + bytes(size)
     pair.encrypt()
+    pair.wipe()
     xor_into(blocks, 16, blocks, 0, 16)
     return bytes(blocks[16 : 16 + tag_length])
 

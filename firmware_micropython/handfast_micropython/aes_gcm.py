@@ -16,6 +16,7 @@ def seal(key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
     pair = BlockPair(key)
     hash_key, mask = _start(pair, nonce)
     out = _count(pair, nonce, plaintext)
+    pair.wipe()
     return bytes(out) + _tag(hash_key, mask, aad, out)
 
 
@@ -26,9 +27,12 @@ def open_(key: bytes, nonce: bytes, aad: bytes, ciphertext: bytes) -> bytes:
         raise AuthenticationError
     pair = BlockPair(key)
     hash_key, mask = _start(pair, nonce)
-    if not equal(_tag(hash_key, mask, aad, ciphertext[:split]), ciphertext[split:]):
+    good = equal(_tag(hash_key, mask, aad, ciphertext[:split]), ciphertext[split:])
+    out = _count(pair, nonce, ciphertext[:split]) if good else bytearray()
+    pair.wipe()
+    if not good:
         raise AuthenticationError
-    return bytes(_count(pair, nonce, ciphertext[:split]))
+    return bytes(out)
 
 
 def _start(pair: BlockPair, nonce: bytes) -> "tuple[array[int], bytes]":

@@ -1,7 +1,7 @@
 """The Crypto port of a board: every primitive, and the sizes of every argument.
 
-KEMs, signatures and what one suite alone uses are loaded when they are first called for: a device that has
-its key opens and seals records, and needs none of them.
+KEMs, signatures, Keccak and what one suite alone uses are loaded when they are first called for: a device
+that has the keys of its epoch opens and seals records, and needs none of them.
 
 What a peer sent wrongly is a DecodeError or an AuthenticationError, what our own caller passed wrongly is a
 LocalError.
@@ -24,8 +24,6 @@ from handfast.core.suites import (
 )
 from handfast_micropython import phases
 from handfast_micropython.buffers import equal, xor_into
-from handfast_micropython.keccak import shake256
-from handfast_micropython.kmac import kmac256, xor_kmac256
 from handfast_micropython.tier import TIER
 
 TYPE_CHECKING = False
@@ -57,6 +55,8 @@ class Crypto:
     def hash(self, algorithm: int, data: "bytes | tuple[bytes, ...]") -> bytes:
         """SHA-256 (-16), SHA-384 (-43) or 64 bytes of SHAKE256 (-45) of `data`."""
         if algorithm == SHAKE256:
+            from handfast_micropython.keccak import shake256
+
             return shake256(data, HASHES[SHAKE256].length)
         if algorithm == SHA_384:
             from handfast_micropython.sha384 import sha384
@@ -83,10 +83,14 @@ class Crypto:
 
     def kmac256(self, key: bytes, data: bytes, length: int, custom: bytes) -> bytes:
         """KMAC256, SP 800-185 section 4; `length` in bytes."""
+        from handfast_micropython.kmac import kmac256
+
         return kmac256(key, data, length, custom)
 
     def xor_kmac256(self, key: bytes, data: bytes, text: memoryview) -> None:
         """XOR as many bytes of KMAC256 as `text` has into `text`."""
+        from handfast_micropython.kmac import xor_kmac256
+
         xor_kmac256(key, data, text)
 
     def equal(self, left: bytes, right: bytes) -> bool:

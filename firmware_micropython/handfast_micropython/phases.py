@@ -33,7 +33,12 @@ _PHASES = {
         ("configuration", "provisioning"),
         ("handfast.identity", "handfast.core.codes", "handfast.core.token"),
     ),
-    "credentials": ((), ("handfast.core.credentials", "handfast.core.cose")),
+    # What keys are made with: once in each epoch. Records need an AEAD alone.
+    "keys": (
+        ("kmac", "keccak", "keccak_loop", "keccak_round", "sha384"),
+        ("handfast.core.root_key", "handfast.core.kdf"),
+    ),
+    "credentials": ((), ("handfast.core.credentials", "handfast.core.cose", "handfast.core.identifiers")),
     "source": (
         ("entropy", "qrng", "qrng_serial", "qrng_system", "qrng_second"),
         ("handfast.core.entropy", "handfast.core.health_tests"),
@@ -78,7 +83,7 @@ _PHASES = {
 }
 # What is over when a step of Host.passed is.
 OF_STEP = {
-    "identity": ("names", "credentials"),
+    "identity": ("names", "credentials", "keys"),
     "drawn": ("source", "names", "messages"),
     "message_1": ("kem", "messages"),
     "message_2": ("kem", "signature", "messages"),

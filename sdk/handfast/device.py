@@ -293,7 +293,8 @@ class Device:
 
                 forget_token(self._host)
                 self._has_token = False
-                self._passed("identity")
+            # Each epoch is confirmed once: what its keys were made with goes too.
+            self._passed("identity")
         elif isinstance(event, session_events.EnrolAgain):
             self._enrol_again = True
             self._courier.stop()

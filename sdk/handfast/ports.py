@@ -165,7 +165,7 @@ class Host(Protocol):
     """The bundle of ports that a Device takes.
 
     It may have a method `passed(step)`: a board lets go of what it had loaded for that step. The steps are
-    "identity", it was read who the device is, or something of it was stored;
+    "identity", it was read who the device is, something of it was stored, or the keys of an epoch were made;
     "drawn", the random bytes of an enrolment were drawn and `entropy` rests until the next one asks for it;
     "message_1" was made; "message_2" was verified; "message_3" was signed; and "enrolled", an enrolment has
     ended, well or not.

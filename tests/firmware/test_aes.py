@@ -5,6 +5,8 @@ from array import array
 from refusal import refused
 from tiers import tiers
 
+from handfast.core.errors import AuthenticationError
+from handfast_micropython import aes, aes_ccm, aes_gcm
 from handfast_micropython.aes import BlockPair
 
 AES_TIERS = tiers("aes")
@@ -141,3 +143,14 @@ def test_the_counter_of_ccm_carries_and_both_directions_meet() -> None:
         tier.count_and_mac(other, keys, 10, slices, counter, opened, 1)
         assert opened == text, tier.__name__
         assert other[16:] == blocks[16:], tier.__name__
+
+
+def test_no_round_key_stays_behind_a_record() -> None:
+    for module, tag in ((aes_ccm, (16,)), (aes_gcm, ())):
+        key, nonce = bytes(range(32)), bytes(13 if tag else 12)
+        sealed = module.seal(key, nonce, b"aad", b"text", *tag)
+        assert max(aes._KEYS) == 0
+        assert module.open_(key, nonce, b"aad", sealed, *tag) == b"text"
+        assert max(aes._KEYS) == 0
+        refused(AuthenticationError, module.open_, key, nonce, b"other", sealed, *tag)
+        assert max(aes._KEYS) == 0

@@ -41,7 +41,7 @@ from handfast.core.hidden import Hidden
 from handfast.core.plaintexts import decode_control, decode_request, encode_control, encode_response
 from handfast.core.records import RecordKeys, decode_header
 from handfast.core.replay import FRESH, accept, check
-from handfast.core.root_key import MAX_EPOCH, check_epoch, device_key, next_secret, record_keys
+from handfast.core.root_key import MAX_EPOCH
 from handfast.core.session_events import Confirmed, Data, EnrolAgain, Revoked, Store
 from handfast.core.stored_session import Stored, decode_stored, encode_stored
 from handfast.core.suites import suite
@@ -73,6 +73,9 @@ def enrol(
     crypto: "Crypto", number: int, device_id: bytes, attempt: bytes, epoch: int, keys: "RootKeys", now: float
 ) -> "DeviceSession":
     """The session of a handshake that just ended: its first event is the Store that enrols the device."""
+    # Here and below not at the top: a board lets go of it when the keys of an epoch are made.
+    from handfast.core.root_key import check_epoch
+
     check_epoch(epoch)
     session = DeviceSession(crypto, number, device_id, attempt, keys.root_key)
     session._enter(session._derive(epoch, keys.traffic_secret), now)
@@ -151,6 +154,8 @@ class DeviceSession:
 
     def device_key(self) -> bytes:
         """K_dev, 32 bytes: the application's own key; RefusedError once revoked."""
+        from handfast.core.root_key import device_key
+
         self._living()
         return device_key(self._crypto, self._suite.hash, self._root_key)
 
@@ -252,6 +257,8 @@ class DeviceSession:
         return self._epoch
 
     def _derive(self, number: int, secret: bytes) -> "_Epoch":
+        from handfast.core.root_key import record_keys
+
         crypto, both = self._crypto, []
         for sender in (SENDER_DEVICE, SENDER_HUB):
             key, civ = record_keys(crypto, self._suite.number, secret, sender)
@@ -259,6 +266,8 @@ class DeviceSession:
         return _Epoch(number, secret, both[0], both[1])
 
     def _next(self, number: int, secret: bytes) -> "_Epoch":
+        from handfast.core.root_key import next_secret
+
         return self._derive(number + 1, next_secret(self._crypto, self._suite.hash, secret, number + 1))
 
     def _enter(self, epoch: "_Epoch", now: float) -> None:

@@ -23,7 +23,6 @@ from handfast.core.constants import (
     SENDER_DEVICE,
     SENDER_HUB,
 )
-from handfast.core.cose import enc_structure
 from handfast.core.errors import AuthenticationError, DecodeError, LocalError
 from handfast.core.suites import AEADS, SUITES, suite
 
@@ -168,7 +167,9 @@ class RecordKeys:
             headers = encode_sequence(HEADER_KID, self.sender, HEADER_PARTIAL_IV)
             start = b"\x83" + encode(protected) + b"\xa3" + headers + bytes((0x40 + size,))
             names = [RECORD_CONTEXT, self._device_id, self.epoch, self.sender, bytes(size), 0]
-            found = start, enc_structure(protected, encode(names))[: -size - 1]
+            # Enc_structure (RFC 9052 section 5.3); with one function of `cose` a board would keep them all.
+            aad = encode(["Encrypt0", protected, encode(names)])
+            found = start, aad[: -size - 1]
             self._before[size] = found
         return found
 
