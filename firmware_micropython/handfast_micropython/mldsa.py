@@ -115,8 +115,8 @@ class MlDsa:
         xof = Xof()
         seeds = self._seeds(seed)
         rho = seeds[:32]
-        # t0, 13 bits each.
-        kept = scratch.octets(416 * rows)
+        # t0, 13 bits each, a piece for each row.
+        kept = scratch.pieces(rows)
         buffer = bytearray(MASK_BUFFER)
         signature = bytearray(self._hints_at + self._omega + rows) if into is None else into
         secret_seed = bytearray(seeds[32:96] + b"\0\0")
@@ -186,7 +186,7 @@ class MlDsa:
         return shake256(bytes(seed) + bytes((self._rows, self._columns)), 128)
 
     def _expand(
-        self, xof: Xof, rho: bytes, secret_seed: bytearray, kept: "memoryview | None"
+        self, xof: Xof, rho: bytes, secret_seed: bytearray, kept: "list[bytearray] | None"
     ) -> "Iterator[bytearray]":
         """t1, packed, row by row, each until the next one; t0 goes into `kept`.
 
@@ -211,7 +211,7 @@ class MlDsa:
             rounding.power_2_round(0, 0, total, term)
             pack(0, 0, total, part, 10)
             if kept is not None:
-                pack(0, 416 * row, term, kept, 13)
+                pack(0, 0, term, kept[row], 13)
             yield part
 
     def _attempt(
@@ -219,7 +219,7 @@ class MlDsa:
         xof: Xof,
         rho: bytes,
         secret_seed: bytearray,
-        kept: memoryview,
+        kept: "list[bytearray]",
         mask_seed: bytearray,
         buffer: bytearray,
         kappa: int,
@@ -282,7 +282,7 @@ class MlDsa:
 
     def _pack_hints(
         self,
-        kept: memoryview,
+        kept: "list[bytearray]",
         challenge: "memoryview",
         term: "memoryview",
         product: "memoryview",
@@ -296,7 +296,7 @@ class MlDsa:
         at = self._hints_at
         signature[at:] = bytes(self._omega + rows)
         for row in range(rows):
-            unpack(0, 416 * row, term, kept, 13)
+            unpack(0, 0, term, kept[row], 13)
             kernels.subtract_from(0, 0, term, 1 << 12)
             self._multiply_challenge(challenge, term, product)
             if rounding.not_below(0, 0, product, self._gamma_2):

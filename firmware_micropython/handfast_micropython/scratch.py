@@ -9,15 +9,16 @@ from array import array
 from handfast_micropython.buffers import zero_words
 
 # What is taken at the first time: enough to sign with ML-DSA-65, which comes last in a handshake, when the
-# heap is in pieces. 9 KB and 2.4.
+# heap is in pieces. 9 KB.
 FIRST = 9 * 256
 
 # Read through a list, so that no function needs `global`.
 _memory = [array("I")]
-# Bytes, for t0 in its packed form while ML-DSA signs.
-FIRST_OCTETS = 6 * 416
+# t0 in its packed form while ML-DSA signs, in pieces that small gaps of a heap have room for.
+PIECE = 416
+FIRST_PIECES = 6
+_pieces: "list[bytearray]" = []
 _ZEROS = bytes(32)
-_octets = [bytearray()]
 
 
 def words(count: int) -> "memoryview[int]":
@@ -26,16 +27,15 @@ def words(count: int) -> "memoryview[int]":
         # Let go of the old ones first: both together might not fit, nor would a copy of the new ones.
         _memory[0] = array("I")
         _memory[0] = array("I", range(max(count, FIRST)))
-        octets(FIRST_OCTETS)
+        pieces(FIRST_PIECES)
     return memoryview(_memory[0])[:count]
 
 
-def octets(count: int) -> memoryview:
-    """`count` bytes beside the words, whatever is in them."""
-    if len(_octets[0]) < count:
-        _octets[0] = bytearray()
-        _octets[0] = bytearray(count)
-    return memoryview(_octets[0])[:count]
+def pieces(count: int) -> "list[bytearray]":
+    """`count` pieces of PIECE bytes beside the words, whatever is in them."""
+    while len(_pieces) < count:
+        _pieces.append(bytearray(PIECE))
+    return _pieces[:count]
 
 
 def polynomials(count: int) -> "list[memoryview[int]]":
@@ -47,5 +47,6 @@ def polynomials(count: int) -> "list[memoryview[int]]":
 def wipe() -> None:
     """Leave no secret behind."""
     zero_words(_memory[0], len(_memory[0]))
-    for start in range(0, len(_octets[0]), 32):
-        _octets[0][start : start + 32] = _ZEROS
+    for piece in _pieces:
+        for start in range(0, PIECE, 32):
+            piece[start : start + 32] = _ZEROS
