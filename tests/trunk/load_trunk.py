@@ -236,6 +236,7 @@ class Load:
                     Check(f"{REPLAYS} replays {when} are refused", not (quiet and taken), detail)
                 )
                 return
+            # The connection broke under it: the next try plays to one that had time to come.
             await asyncio.sleep(1.0)
         raise Ended(f"no connection lasted for {REPLAYS} replays {when}")
 
